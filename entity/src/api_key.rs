@@ -1,0 +1,27 @@
+//! A key of a server or an operator. Only a digest of its secret is kept.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "api_key")]
+pub struct Model {
+    /// The public part of the key text.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    /// BLAKE3 of the secret.
+    pub digest: Vec<u8>,
+    pub name: String,
+    /// Comma-separated scopes.
+    pub scopes: String,
+    /// The end of the key text, to recognise it by.
+    pub last_four: String,
+    pub created_at: i64,
+    pub created_by: String,
+    pub expires_at: Option<i64>,
+    pub revoked_at: Option<i64>,
+    /// Saved now and then, not at each use.
+    pub last_used_at: Option<i64>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

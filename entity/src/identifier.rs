@@ -1,0 +1,24 @@
+//! A value by which people are recognised, and the customer it belongs to.
+
+use crate::kinds::{IdentifierKind, IdentifierState};
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "identifier")]
+pub struct Model {
+    /// Keyed hash of (kind, namespace, value).
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub kind: IdentifierKind,
+    pub namespace: String,
+    /// Normalised.
+    pub value: String,
+    /// The owner; null when nobody owns it.
+    pub customer_id: Option<Uuid>,
+    pub state: IdentifierState,
+    pub arrival: i64,
+    pub rev: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

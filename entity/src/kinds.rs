@@ -1,0 +1,64 @@
+//! Closed sets as they are stored: a small integer each, never reused, never renumbered.
+
+use sea_orm::entity::prelude::*;
+
+macro_rules! stored_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EnumIter, DeriveActiveEnum)]
+        #[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
+        pub enum $name {
+            $($(#[$variant_doc])* #[sea_orm(num_value = $number)] $variant,)+
+        }
+    };
+}
+
+stored_enum! {
+    /// Through which channel a source speaks with people.
+    Channel { Web = 1, App = 2, Pos = 3, Crm = 4, Email = 5, CallCentre = 6, Social = 7, Import = 8, Other = 9 }
+}
+
+stored_enum! {
+    /// What kind of call a message was.
+    EventKind { Track = 1, Page = 2, Screen = 3, Identify = 4, Group = 5, Alias = 6 }
+}
+
+stored_enum! {
+    /// What kind of value recognises a person.
+    IdentifierKind { UserId = 1, AnonymousId = 2, Email = 3, Phone = 4, DeviceId = 5, LoyaltyId = 6, ExternalId = 7 }
+}
+
+stored_enum! {
+    /// Whether an identifier recognises anybody.
+    IdentifierState {
+        /// It finds its owner.
+        Active = 1,
+        /// By rule or decision it never identifies anybody.
+        Blocked = 2,
+        /// Too many people have shown it: quarantined.
+        Held = 3,
+    }
+}
+
+stored_enum! {
+    /// What a change is about.
+    Topic {
+        Customer = 1, Identity = 2, Consent = 3, Event = 4, Purchase = 5, SegmentMembership = 6, SegmentDefinition = 7,
+        JourneyDefinition = 8, JourneyEnrolment = 9, Delivery = 10, Metric = 11, Account = 12, Service = 13,
+    }
+}
+
+stored_enum! {
+    /// What happened to the entity of a change.
+    ChangeOp { Created = 1, Updated = 2, Deleted = 3 }
+}
+
+stored_enum! {
+    /// The JSON type of a trait's values, as narrow as all values seen allow.
+    ValueType { Boolean = 1, Integer = 2, Number = 3, String = 4, Object = 5, Array = 6, Mixed = 7 }
+}
+
+stored_enum! {
+    /// How personal a trait is; unknown traits are `Pii` until somebody says otherwise.
+    DataClass { Public = 1, Internal = 2, Pii = 3, Sensitive = 4 }
+}

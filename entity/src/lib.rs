@@ -1,0 +1,27 @@
+//! Tributary's tables as sea-orm entities, and the closed sets stored in them. No queries, no GraphQL.
+//!
+//! Instants are microseconds since 1970 UTC, money is minor units, JSON columns are read by value. A test holds every entity
+//! against the migrated schema of both databases.
+
+pub mod kinds;
+
+pub mod api_key;
+pub mod audit;
+pub mod change;
+pub mod change_tx;
+pub mod customer;
+pub mod event;
+pub mod event_definition;
+pub mod identifier;
+pub mod installation;
+pub mod link;
+pub mod product;
+pub mod purchase;
+pub mod purchase_line;
+pub mod record;
+pub mod refund;
+pub mod rejected_item;
+pub mod source;
+pub mod trait_definition;
+
+pub use kinds::*;

@@ -1,0 +1,33 @@
+//! One order as one record reported it.
+
+use sea_orm::entity::prelude::*;
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "purchase")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub record_id: Uuid,
+    /// Keyed hash of (order namespace, order id).
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub order_namespace: String,
+    pub order_id: String,
+    /// When the order was completed; else the first report of it.
+    pub occurred_at: i64,
+    /// Earliest report of any kind.
+    pub first_at: i64,
+    /// Earliest completion reported.
+    pub placed_at: Option<i64>,
+    pub currency: String,
+    /// Null while no report named an amount.
+    pub amount_minor: Option<i64>,
+    pub refunded_minor: i64,
+    /// 0 none, 1 completed, 2 updated: which report the amount comes from.
+    pub report_rank: i16,
+    pub report_at: i64,
+    pub report_event: Uuid,
+    pub rev: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,49 @@
+//! Every statement of `api_key` and `audit`.
+
+use crate::base::Instant;
+use crate::base::paging::{Page, Slice};
+use crate::store::StoreError;
+use entity::{api_key, audit};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+};
+
+pub(super) async fn insert_audit(db: &impl ConnectionTrait, model: audit::Model) -> Result<(), StoreError> {
+    model.into_active_model().reset_all().insert(db).await?;
+    Ok(())
+}
+
+pub(super) async fn insert_key(db: &impl ConnectionTrait, model: api_key::Model) -> Result<(), StoreError> {
+    model.into_active_model().reset_all().insert(db).await?;
+    Ok(())
+}
+
+pub(super) async fn key_by_id(db: &impl ConnectionTrait, id: &str) -> Result<Option<api_key::Model>, StoreError> {
+    Ok(api_key::Entity::find_by_id(id).one(db).await?)
+}
+
+pub(super) async fn set_revoked(db: &impl ConnectionTrait, id: &str, at: Instant) -> Result<(), StoreError> {
+    let update = api_key::Entity::update_many().col_expr(api_key::Column::RevokedAt, Expr::value(at.micros()));
+    update.filter(api_key::Column::Id.eq(id)).exec(db).await?;
+    Ok(())
+}
+
+/// Saves when keys were last used; a handful of keys, now and then.
+pub(super) async fn set_last_used(db: &impl ConnectionTrait, ids: Vec<String>, at: Instant) -> Result<(), StoreError> {
+    let update = api_key::Entity::update_many().col_expr(api_key::Column::LastUsedAt, Expr::value(at.micros()));
+    update.filter(api_key::Column::Id.is_in(ids)).exec(db).await?;
+    Ok(())
+}
+
+/// Keys in the order of their ids, revoked ones too.
+pub async fn keys(db: &impl ConnectionTrait, page: &Page<String>) -> Result<Slice<api_key::Model>, StoreError> {
+    let mut query = api_key::Entity::find()
+        .order_by_asc(api_key::Column::Id)
+        .limit(page.first + 1);
+    if let Some(after) = &page.after {
+        query = query.filter(api_key::Column::Id.gt(after.as_str()));
+    }
+    Ok(Slice::from_one_more(query.all(db).await?, page.first))
+}

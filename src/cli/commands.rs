@@ -1,0 +1,421 @@
+//! The commands and what each does.
+
+use super::server::{Server, open_store, pending_migrations};
+use super::settings::{self, Origins, Settings};
+use super::{demo, telemetry};
+use crate::access::{self, Actor, NewKey, Scope};
+use crate::base::paging::Page;
+use crate::base::{Clock, Ids, Instant};
+use crate::graphql;
+use crate::ingest;
+use crate::ingest::source::NewSource;
+use crate::store::{self, Store};
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+use entity::Channel;
+use migration::{Migrator, MigratorTrait as _};
+use std::path::PathBuf;
+
+/// Many channels flow in, one customer flows out over GraphQL.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tributary",
+    version,
+    after_help = "Examples:
+  tributary serve --demo                                    try it, with demo data, on http://127.0.0.1:8080
+  tributary source add --key web --name \"Web shop\" --channel web
+  tributary key create --name \"back office\" --scope read --scope read:pii
+  tributary doctor                                          is this installation sound?
+
+Settings: config/default.toml lists them all. Override with --config FILE, or TRIBUTARY_SECTION__KEY in the environment."
+)]
+pub struct Cli {
+    /// A file with settings; only what differs from the defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the database is: sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE.
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    #[command(after_help = "Examples:
+  tributary serve                                           embedded database in ./tributary.db
+  tributary serve --bind 0.0.0.0:8080 --database-url postgres://tributary@db/tributary
+  tributary serve --demo                                    a small company to look at, in ./tributary-demo.db")]
+    Serve(Serve),
+    /// Bring the database's schema up to date.
+    #[command(after_help = "Examples:
+  tributary migrate --database-url postgres://tributary@db/tributary
+  tributary migrate --check                                 exit with 1 when something is to be done")]
+    Migrate {
+        /// Only say what is to be done.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print the GraphQL schema.
+    #[command(after_help = "Example:\n  tributary schema > schema.graphql")]
+    Schema,
+    /// The systems that send data.
+    #[command(subcommand)]
+    Source(SourceCommand),
+    /// Keys of servers and operators.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Is this installation sound? Exit status 1 when it is not.
+    #[command(after_help = "Example:\n  tributary doctor --database-url postgres://tributary@db/tributary")]
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<String>,
+    /// Feed a small demo company into a database of its own, and print where to look.
+    #[arg(long)]
+    demo: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum SourceCommand {
+    /// Add a source; prints its write key, this once.
+    #[command(after_help = "Examples:
+  tributary source add --key web --name \"Web shop\" --channel web
+  tributary source add --key till --name \"Tills\" --channel pos --trust 10 --write-key \"$KEY_THE_TILLS_HAVE\"")]
+    Add(SourceAdd),
+    /// List the sources.
+    #[command(after_help = "Example:\n  tributary source list")]
+    List,
+}
+
+#[derive(Debug, Args)]
+struct SourceAdd {
+    /// The name by which configuration speaks of it: lower-case letters, digits, '-', '_' and '.'.
+    #[arg(long)]
+    key: String,
+    /// The name people read; by default the key.
+    #[arg(long)]
+    name: Option<String>,
+    /// web, app, pos, crm, email, call-centre, social, import or other.
+    #[arg(long, value_parser = channel)]
+    channel: Channel,
+    /// Where sources disagree and a rule asks for trust, the higher wins.
+    #[arg(long, default_value_t = 0)]
+    trust: i64,
+    /// A write key that senders already use.
+    #[arg(long)]
+    write_key: Option<String>,
+    /// The largest event it may send, in bytes of JSON, up to 4194304.
+    #[arg(long)]
+    max_event_bytes: Option<i64>,
+    /// The largest request it may send, in bytes after decompression, up to 4194304.
+    #[arg(long)]
+    max_batch_bytes: Option<i64>,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Make a key; prints it, this once.
+    #[command(after_help = "Examples:
+  tributary key create --name \"first admin\" --scope admin
+  tributary key create --name \"web frontend\" --scope read --expires 2027-01-01")]
+    Create {
+        /// What it is for.
+        #[arg(long)]
+        name: String,
+        /// What it may do: read, read:pii, write or admin; repeat for several.
+        #[arg(long = "scope", required = true, value_parser = scope)]
+        scopes: Vec<Scope>,
+        /// When it stops working: 2027-01-01 or 2027-01-01T12:00:00Z.
+        #[arg(long, value_parser = instant)]
+        expires: Option<Instant>,
+    },
+    /// List the keys.
+    #[command(after_help = "Example:\n  tributary key list")]
+    List,
+    /// Revoke a key for good.
+    #[command(after_help = "Example:\n  tributary key revoke 3f9a0c2b7d11")]
+    Revoke {
+        /// The id that `key list` shows.
+        id: String,
+    },
+}
+
+fn channel(text: &str) -> Result<Channel, String> {
+    Ok(match text.to_ascii_lowercase().replace('_', "-").as_str() {
+        "web" => Channel::Web,
+        "app" => Channel::App,
+        "pos" => Channel::Pos,
+        "crm" => Channel::Crm,
+        "email" => Channel::Email,
+        "call-centre" | "call-center" => Channel::CallCentre,
+        "social" => Channel::Social,
+        "import" => Channel::Import,
+        "other" => Channel::Other,
+        _ => return Err("use web, app, pos, crm, email, call-centre, social, import or other".to_owned()),
+    })
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    Scope::parse(text).ok_or_else(|| "use read, read:pii, write or admin".to_owned())
+}
+
+fn instant(text: &str) -> Result<Instant, String> {
+    Instant::parse(text).ok_or_else(|| "use a day such as 2027-01-01 or a time such as 2027-01-01T12:00:00Z".to_owned())
+}
+
+/// Runs a command to its end.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    if matches!(cli.command, Command::Schema) {
+        print!("{}", graphql::sdl());
+        return Ok(());
+    }
+    let settings = load_settings(&cli)?;
+    telemetry::start(&settings.log);
+    match cli.command {
+        Command::Serve(serve) => run_server(settings, serve.demo).await,
+        Command::Migrate { check } => migrate(&settings, check).await,
+        Command::Schema => Ok(()),
+        Command::Source(command) => source(&opened(&settings).await?, command).await,
+        Command::Key(command) => key(&opened(&settings).await?, command).await,
+        Command::Doctor => doctor(&settings).await,
+    }
+}
+
+fn load_settings(cli: &Cli) -> anyhow::Result<Settings> {
+    let mut flags = Vec::new();
+    if let Command::Serve(Serve { bind: Some(bind), .. }) = &cli.command {
+        flags.push(("server.bind", bind.clone()));
+    }
+    if let Some(url) = &cli.database_url {
+        flags.push(("database.url", url.clone()));
+    }
+    let settings = settings::load(&Origins::of_process(cli.config.clone(), flags));
+    settings.map_err(|problems| anyhow::anyhow!("the settings are not sound:\n  - {}", problems.join("\n  - ")))
+}
+
+async fn opened(settings: &Settings) -> anyhow::Result<Store> {
+    open_store(settings, Ids::system()).await
+}
+
+async fn run_server(mut settings: Settings, is_demo: bool) -> anyhow::Result<()> {
+    let mut signals = Signals::install()?;
+    let ids = Ids::system();
+    if is_demo {
+        demo::prepare(&mut settings, &ids);
+    }
+    let store = open_store(&settings, ids).await?;
+    let server = Server::start(&settings, store, Clock::System).await?;
+    tracing::info!(address = %server.address, "listening");
+    if is_demo {
+        demo::feed(&server).await?;
+        demo::print_tour(&server, &settings.auth.admin_key);
+    } else {
+        println!("tributary listens on http://{}", server.address);
+    }
+    signals.first().await;
+    tracing::info!("stopping: finishing what is under way");
+    tokio::select! {
+        stopped = server.stop() => stopped?,
+        () = signals.first() => bail!("stopped at once by a second signal"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn install() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn first(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn migrate(settings: &Settings, check: bool) -> anyhow::Result<()> {
+    let store = store::open(&settings.database_options(), Ids::system())
+        .await
+        .context("cannot open the database")?;
+    let pending = pending_migrations(&store).await?;
+    if pending.is_empty() {
+        println!("the schema is up to date");
+        return Ok(());
+    }
+    if check {
+        bail!("to be applied: {}", pending.join(", "));
+    }
+    Migrator::up(store.writer(), None).await.context("migrating the database")?;
+    println!("applied {} migrations: {}", pending.len(), pending.join(", "));
+    store.close().await;
+    Ok(())
+}
+
+fn cli_actor() -> Actor {
+    Actor::new("cli")
+}
+
+async fn source(store: &Store, command: SourceCommand) -> anyhow::Result<()> {
+    match command {
+        SourceCommand::Add(add) => {
+            let new = NewSource {
+                name: add.name.unwrap_or_else(|| add.key.clone()),
+                key: add.key,
+                channel: add.channel,
+                trust: add.trust,
+                write_key: add.write_key,
+                max_event_bytes: add.max_event_bytes,
+                max_batch_bytes: add.max_batch_bytes,
+            };
+            let made = ingest::source::create(store, Clock::System.now(), &cli_actor(), new).await?;
+            println!("source    {}", made.source.key);
+            println!("write key {}", made.write_key.unwrap_or_default());
+            println!("Keep the write key: it is not shown again.");
+        }
+        SourceCommand::List => {
+            let mut after = None;
+            println!("{:<24} {:<12} {:>5}  {:<8} name", "key", "channel", "trust", "state");
+            loop {
+                let slice = ingest::store::sources(store.reader(), &Page { first: 100, after }).await?;
+                for source in &slice.rows {
+                    let state = if source.enabled { "enabled" } else { "disabled" };
+                    println!(
+                        "{:<24} {:<12} {:>5}  {:<8} {}",
+                        source.key,
+                        format!("{:?}", source.channel),
+                        source.trust,
+                        state,
+                        source.name
+                    );
+                }
+                after = slice.rows.last().map(|source| source.key.clone());
+                if !slice.more {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn key(store: &Store, command: KeyCommand) -> anyhow::Result<()> {
+    let now = Clock::System.now();
+    match command {
+        KeyCommand::Create { name, scopes, expires } => {
+            let made = access::create(
+                store,
+                now,
+                &cli_actor(),
+                NewKey {
+                    name,
+                    scopes,
+                    expires_at: expires,
+                },
+            )
+            .await?;
+            println!("id  {}", made.key.id);
+            println!("key {}", made.text);
+            println!("Keep the key: it is not shown again.");
+        }
+        KeyCommand::List => {
+            let mut after = None;
+            println!("{:<14} {:<6} {:<24} {:<10} name", "id", "ends", "scopes", "state");
+            loop {
+                let slice = access::keys(store.reader(), &Page { first: 100, after }).await?;
+                for key in &slice.rows {
+                    let expired = key.expires_at.is_some_and(|at| at <= now.micros());
+                    let state = if key.revoked_at.is_some() {
+                        "revoked"
+                    } else if expired {
+                        "expired"
+                    } else {
+                        "active"
+                    };
+                    println!(
+                        "{:<14} …{:<5} {:<24} {:<10} {}",
+                        key.id, key.last_four, key.scopes, state, key.name
+                    );
+                }
+                after = slice.rows.last().map(|key| key.id.clone());
+                if !slice.more {
+                    break;
+                }
+            }
+        }
+        KeyCommand::Revoke { id } => match access::revoke(store, now, &cli_actor(), &id).await? {
+            (_, Some(_)) => println!("revoked {id}"),
+            (_, None) => println!("{id} was revoked before"),
+        },
+    }
+    Ok(())
+}
+
+async fn doctor(settings: &Settings) -> anyhow::Result<()> {
+    let store = store::open(&settings.database_options(), Ids::system())
+        .await
+        .context("cannot open the database")?;
+    let mut problems = 0;
+    let mut say = |good: bool, line: String| {
+        problems += usize::from(!good);
+        println!("{} {line}", if good { "ok     " } else { "PROBLEM" });
+    };
+    say(true, format!("database answers ({:?})", store.backend()));
+    for finding in store::check(&store).await? {
+        let remedy = finding.remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default();
+        say(
+            finding.remedy.is_none(),
+            format!("{} = {}{remedy}", finding.what, finding.value),
+        );
+    }
+    match pending_migrations(&store).await {
+        Ok(pending) if pending.is_empty() => say(true, "schema is up to date".to_owned()),
+        Ok(pending) if settings.migrates_itself() => {
+            say(true, format!("schema: `serve` will apply {} migrations", pending.len()))
+        }
+        Ok(pending) => say(
+            false,
+            format!("schema is {} migrations behind: run `tributary migrate`", pending.len()),
+        ),
+        Err(error) => say(false, error.to_string()),
+    }
+    if store.is_installed() {
+        let sources = ingest::store::sources(store.reader(), &Page { first: 1, after: None }).await?;
+        let hint = if sources.rows.is_empty() {
+            "no source yet: `tributary source add` makes one"
+        } else {
+            "sources are set up"
+        };
+        say(true, hint.to_owned());
+        let keys = access::keys(store.reader(), &Page { first: 1, after: None }).await?;
+        let has_key = !keys.rows.is_empty() || !settings.auth.admin_key.is_empty();
+        let hint = if has_key {
+            "a key is set up"
+        } else {
+            "no key yet: `tributary key create --scope admin` makes one"
+        };
+        say(true, hint.to_owned());
+    }
+    store.close().await;
+    if problems > 0 {
+        bail!("{problems} problems found");
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! A running server: opened, listening, and stopped without losing anything.
+
+use super::settings::Settings;
+use crate::access::Keyring;
+use crate::base::{Clock, Ids};
+use crate::graphql::{Door, GraphqlOptions};
+use crate::http::{self, Doors, Readiness, TrackingOptions, install_metrics};
+use crate::ingest::{Catalogue, Limits, SourceDirectory};
+use crate::pipeline::Services;
+use crate::pipeline::queue::{self, Committers, Intake};
+use crate::store::{self, Store};
+use crate::worker::{self, Worker};
+use anyhow::{Context as _, bail};
+use migration::{Migrator, MigratorTrait as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A server that answers.
+pub struct Server {
+    pub address: SocketAddr,
+    pub services: Services,
+    pub intake: Intake,
+    readiness: Readiness,
+    committers: Committers,
+    worker: Worker,
+    stop: oneshot::Sender<()>,
+    http: JoinHandle<std::io::Result<()>>,
+    patience: Duration,
+}
+
+/// Opens the database with its schema in place, or says what to do.
+pub async fn open_store(settings: &Settings, ids: Ids) -> anyhow::Result<Store> {
+    let options = settings.database_options();
+    let mut store = store::open(&options, ids).await.context("cannot open the database")?;
+    let pending = pending_migrations(&store).await?;
+    if !pending.is_empty() {
+        if !settings.migrates_itself() {
+            bail!(
+                "the database's schema is {} migrations behind this version: run `tributary migrate` first",
+                pending.len()
+            );
+        }
+        Migrator::up(store.writer(), None).await.context("migrating the database")?;
+        store.load_secrets().await?;
+    }
+    for finding in store::check(&store).await? {
+        let Some(remedy) = finding.remedy else { continue };
+        if settings.database.require_durable {
+            bail!(
+                "the database may lose what it acknowledged: {} is {}; {remedy} (or set database.require_durable = false)",
+                finding.what,
+                finding.value
+            );
+        }
+        tracing::warn!(
+            setting = finding.what,
+            value = finding.value,
+            remedy,
+            "the database may lose what it acknowledged"
+        );
+    }
+    Ok(store)
+}
+
+/// Names of migrations that this version has and the database has not.
+///
+/// # Errors
+/// When the database has a migration that this version does not know: it belongs to a newer one.
+pub async fn pending_migrations(store: &Store) -> anyhow::Result<Vec<String>> {
+    let known: Vec<String> = Migrator::migrations()
+        .iter()
+        .map(|migration| migration.name().to_owned())
+        .collect();
+    let applied: Vec<String> = if store.is_installed() {
+        Migrator::get_migration_models(store.writer())
+            .await?
+            .into_iter()
+            .map(|model| model.version)
+            .collect()
+    } else {
+        Vec::new()
+    };
+    if let Some(newer) = applied.iter().find(|name| !known.contains(name)) {
+        bail!("the database belongs to a newer version of tributary (it has the migration {newer}): use that version");
+    }
+    Ok(known.into_iter().filter(|name| !applied.contains(name)).collect())
+}
+
+impl Server {
+    /// Starts everything; answers when the port is open.
+    pub async fn start(settings: &Settings, store: Store, clock: Clock) -> anyhow::Result<Self> {
+        let catalogue = Catalogue::load(&store).await?;
+        let preset = Some(settings.auth.admin_key.as_str()).filter(|key| !key.is_empty());
+        let services = Services {
+            keyring: Keyring::new(store.clone(), preset),
+            sources: SourceDirectory::new(store.clone()),
+            catalogue: catalogue.clone(),
+            clock: clock.clone(),
+            store: store.clone(),
+        };
+        let (intake, committers) = queue::start(
+            store,
+            catalogue,
+            clock,
+            settings.ingest.committers,
+            settings.ingest.queue_events,
+        );
+        let readiness = Readiness::default();
+        let doors = Doors {
+            services: services.clone(),
+            intake: intake.clone(),
+            graphql: Door::new(
+                services.clone(),
+                GraphqlOptions {
+                    introspection: settings.graphql.introspection,
+                },
+            ),
+            tracking: TrackingOptions {
+                limits: Limits {
+                    event_bytes: settings.ingest.max_event_bytes,
+                    events: settings.ingest.max_batch_events,
+                },
+                max_batch_bytes: settings.ingest.max_batch_bytes,
+                protected_traits: settings.ingest.protected_traits.clone().into(),
+            },
+            readiness: readiness.clone(),
+            metrics: install_metrics(),
+            console: settings.server.console,
+        };
+        let bind: SocketAddr = settings.server.bind.parse().context("server.bind")?;
+        let listener = TcpListener::bind(bind)
+            .await
+            .with_context(|| format!("cannot listen on {bind}"))?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let app = http::router(doors).into_make_service_with_connect_info::<SocketAddr>();
+        let http = tokio::spawn(async move {
+            axum::serve(listener, app)
+                .with_graceful_shutdown(async move {
+                    // A dropped sender means the same as a sent stop.
+                    let _ = stopped.await;
+                })
+                .await
+        });
+        let worker = worker::start(services.clone());
+        let patience = Duration::from_secs(settings.server.shutdown_seconds);
+        Ok(Self {
+            address,
+            services,
+            intake,
+            readiness,
+            committers,
+            worker,
+            stop,
+            http,
+            patience,
+        })
+    }
+
+    /// Stops taking requests, lets those under way finish, stores what was handed in, saves what is left, closes the database.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.readiness.stop();
+        let _ = self.stop.send(());
+        let abort = self.http.abort_handle();
+        if tokio::time::timeout(self.patience, self.http).await.is_err() {
+            tracing::warn!("requests were still under way after the time allowed; closing them");
+            abort.abort();
+        }
+        drop(self.intake);
+        if tokio::time::timeout(self.patience, self.committers.finished()).await.is_err() {
+            tracing::error!(
+                "events handed in were not stored in the time allowed; their senders were not answered and will send again"
+            );
+        }
+        self.worker.stop().await;
+        self.services.store.close().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! One customer: golden values, what they did and what they bought.
+//!
+//! Promises: golden values are a pure function of records; events and purchases hang off the record for ever; an order's money is
+//! counted once however often it is reported, in whatever order the reports arrive.
+//! Owns `customer`, `event`, `purchase`, `purchase_line`, `refund`, `product`.
+
+mod golden;
+mod model;
+mod order;
+pub mod purchases;
+pub mod store;
+
+pub use golden::{Golden, changes};
+pub use model::{Customer, Event, EventKey, Product, Purchase, PurchaseKey, PurchaseLine};
+pub use order::{Order, Refund, Report};

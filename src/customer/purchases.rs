@@ -1,0 +1,199 @@
+//! Reports of orders become purchases: load what is stored of the orders concerned, fold, write what differs.
+//! The caller has locked the records, so nobody else folds the same order meanwhile.
+
+use super::model::PurchaseKey;
+use super::order::{Order, Refund, Report};
+use super::store::{self, ProductRow, PurchaseRow};
+use crate::base::ids::HashKey;
+use crate::base::money::{Currency, MoneyError};
+use crate::base::{EventId, Instant, Money, RecordId};
+use crate::ingest::message::{OrderLine, OrderReport, OrderReportKind};
+use crate::store::StoreError;
+use sea_orm::ConnectionTrait;
+use std::collections::BTreeMap;
+
+/// One event's report of an order, with where and when it came.
+#[derive(Clone, Debug)]
+pub struct Reported<'m> {
+    pub record: RecordId,
+    pub event: EventId,
+    pub at: Instant,
+    pub report: &'m OrderReport,
+}
+
+/// A purchase that is new or differs from what was stored.
+#[derive(Clone, Debug)]
+pub struct Touched {
+    pub key: PurchaseKey,
+    pub rev: i64,
+    pub occurred_at: Instant,
+    pub created: bool,
+    /// (amount, refunded) in minor units, before and after.
+    pub before: Option<(Option<i64>, i64)>,
+    pub after: (Option<i64>, i64),
+    pub currency: Currency,
+}
+
+/// Folds reports into stored purchases and writes what changed.
+pub async fn apply(db: &impl ConnectionTrait, keys: &HashKey, reports: &[Reported<'_>]) -> Result<Vec<Touched>, StoreError> {
+    if reports.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut by_purchase: BTreeMap<PurchaseKey, Vec<&Reported<'_>>> = BTreeMap::new();
+    for reported in reports {
+        let id = keys.purchase("", &reported.report.order_id);
+        by_purchase
+            .entry(PurchaseKey {
+                record: reported.record,
+                id,
+            })
+            .or_default()
+            .push(reported);
+    }
+    let asked: Vec<PurchaseKey> = by_purchase.keys().copied().collect();
+    let mut stored = store::purchase_rows(db, &asked).await?;
+    let mut refunds = store::refunds(db, &asked).await?;
+    let mut written = Written::default();
+    for (key, reports) in by_purchase {
+        let refunds = refunds.remove(&key).unwrap_or_default();
+        fold(keys, key, stored.remove(&key), refunds, &reports, &mut written)?;
+    }
+    written.save(db).await?;
+    Ok(written.touched)
+}
+
+/// Everything one call of `apply` will write, gathered so that each table takes one statement.
+#[derive(Default)]
+struct Written {
+    touched: Vec<Touched>,
+    purchases: Vec<PurchaseRow>,
+    refunds: Vec<(PurchaseKey, Refund)>,
+    relined: Vec<PurchaseKey>,
+    lines: Vec<store::LineRow>,
+    products: BTreeMap<uuid::Uuid, ProductRow>,
+}
+
+impl Written {
+    async fn save(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
+        store::upsert_purchases(db, &self.purchases).await?;
+        store::insert_refunds(db, &self.refunds).await?;
+        store::replace_lines(db, &self.relined, &self.lines).await?;
+        store::upsert_products(db, self.products.values()).await
+    }
+}
+
+fn fold(
+    keys: &HashKey,
+    key: PurchaseKey,
+    stored: Option<PurchaseRow>,
+    mut refunds: Vec<Refund>,
+    reports: &[&Reported<'_>],
+    written: &mut Written,
+) -> Result<(), StoreError> {
+    let order_id = reports[0].report.order_id.clone();
+    let mut order = stored
+        .as_ref()
+        .map_or_else(|| Order::first_reported(reports[0].at), PurchaseRow::order);
+    let mut standing_lines: Option<(&[OrderLine], Currency, Instant)> = None;
+    for reported in reports {
+        match reported.report.kind {
+            OrderReportKind::Completed | OrderReportKind::Updated => {
+                let report = to_report(reported)?;
+                let currency = report.currency.clone();
+                if order.report(report) {
+                    standing_lines = Some((&reported.report.lines, currency, reported.at));
+                }
+            }
+            OrderReportKind::Refunded | OrderReportKind::Cancelled => {
+                order.first_at = order.first_at.min(reported.at);
+                let report = reported.report;
+                let refund = Refund {
+                    event: reported.event,
+                    at: reported.at,
+                    amount: report.amount,
+                    currency: report.currency.clone(),
+                };
+                refunds.push(refund.clone());
+                written.refunds.push((key, refund));
+            }
+        }
+    }
+    if let Some((lines, currency, at)) = standing_lines {
+        written.relined.push(key);
+        add_lines(keys, key, lines, &currency, at, written)?;
+    }
+    let refunded = order.refunded(&refunds).map_err(|error| money_error(&order_id, error))?;
+    let rev = stored.as_ref().map_or(1, |row| row.rev + 1);
+    let before = stored.as_ref().map(|row| (row.amount_minor, row.refunded_minor));
+    let row = PurchaseRow::new(key, order_id, &order, refunded.amount_minor, rev);
+    written.touched.push(Touched {
+        key,
+        rev,
+        occurred_at: order.occurred_at(),
+        created: stored.is_none(),
+        before,
+        after: (row.amount_minor, row.refunded_minor),
+        currency: order.currency(),
+    });
+    written.purchases.push(row);
+    Ok(())
+}
+
+fn to_report(reported: &Reported<'_>) -> Result<Report, StoreError> {
+    let report = reported.report;
+    let currency = report.currency.clone().unwrap_or_else(Currency::assumed);
+    let amount = report
+        .amount
+        .map(|amount| Money::from_decimal(amount, currency.clone()))
+        .transpose();
+    Ok(Report {
+        rank: if report.kind == OrderReportKind::Updated { 2 } else { 1 },
+        at: reported.at,
+        event: reported.event,
+        amount: amount.map_err(|error| money_error(&report.order_id, error))?,
+        currency,
+    })
+}
+
+fn add_lines(
+    keys: &HashKey,
+    key: PurchaseKey,
+    lines: &[OrderLine],
+    currency: &Currency,
+    at: Instant,
+    written: &mut Written,
+) -> Result<(), StoreError> {
+    for (n, line) in lines.iter().enumerate() {
+        let product = keys.product(&line.sku);
+        let price = line
+            .price
+            .map(|price| Money::from_decimal(price, currency.clone()))
+            .transpose();
+        let price = price.map_err(|error| money_error(&line.sku, error))?;
+        let price_minor = price.map(|money| money.amount_minor);
+        written.lines.push(store::LineRow {
+            key,
+            n: i64::try_from(n).unwrap_or(i64::MAX),
+            product,
+            quantity: line.quantity,
+            price_minor,
+        });
+        let row = ProductRow {
+            id: product,
+            sku: line.sku.clone(),
+            name: line.name.clone(),
+            category: line.category.clone(),
+            described_at: at,
+        };
+        let newest = written.products.entry(product.0).or_insert_with(|| row.clone());
+        if newest.described_at <= at {
+            *newest = row;
+        }
+    }
+    Ok(())
+}
+
+/// Intake has let the report through, so this is a sum of refunds beyond what 64 bits hold.
+fn money_error(what: &str, error: MoneyError) -> StoreError {
+    StoreError::Corrupt(format!("money of {what} {error}"))
+}

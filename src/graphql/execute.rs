@@ -1,0 +1,176 @@
+//! A request on its way to an answer: gate, parse cache, page sizes, schema. Knows nothing of HTTP but the three ways it can end.
+
+use super::gate::{self, Limits};
+use super::limits::check_page_sizes;
+use super::loaders::loaders;
+use super::{Schema, schema};
+use crate::access::{Principal, Scope};
+use crate::pipeline::Services;
+use async_graphql::parser::{parse_query, types::ExecutableDocument};
+use async_graphql::{PathSegment, Request, ServerError, Value, Variables};
+use serde_json::{Map, Value as Json, json};
+use std::sync::Arc;
+
+/// No answer lists more errors than this.
+const MAX_ERRORS: usize = 20;
+/// Texts of parsed documents kept, in bytes; parsing costs as much as a statement.
+const CACHED_DOCUMENT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The configuration's section `graphql`.
+#[derive(Clone, Copy, Debug)]
+pub struct GraphqlOptions {
+    /// Whether keys without the scope `admin` may read the schema.
+    pub introspection: bool,
+}
+
+/// A request as it came, its JSON already read.
+#[derive(Clone, Debug, Default)]
+pub struct RequestBody {
+    pub query: String,
+    pub operation_name: Option<String>,
+    pub variables: Map<String, Json>,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// A limit was passed: an error of the caller in every media type.
+    Refused(Json),
+    /// The document does not parse or validate, or a variable does not fit: nothing ran.
+    Invalid(Json),
+    /// It ran; there may be errors in some fields. `data` keeps the order of the fields asked for.
+    Executed { data: Value, errors: Vec<Json> },
+}
+
+/// Where requests enter.
+#[derive(Clone)]
+pub struct Door {
+    schema: Schema,
+    services: Services,
+    options: GraphqlOptions,
+    documents: moka::sync::Cache<String, Arc<ExecutableDocument>>,
+}
+
+impl Door {
+    pub fn new(services: Services, options: GraphqlOptions) -> Self {
+        let weigh = |text: &String, _: &Arc<ExecutableDocument>| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let documents = moka::sync::Cache::builder()
+            .max_capacity(CACHED_DOCUMENT_BYTES)
+            .weigher(weigh)
+            .build();
+        Self {
+            schema: schema(Some(services.clone())),
+            services,
+            options,
+            documents,
+        }
+    }
+
+    /// Answers a request of this principal.
+    pub async fn execute(&self, principal: Principal, body: RequestBody) -> Answer {
+        let is_admin = principal.may(Scope::Admin);
+        let limits = if is_admin { Limits::admin() } else { Limits::default() };
+        if let Err(refusal) = gate::check(&body.query, &limits) {
+            return Answer::Refused(refused(refusal.code(), &refusal.to_string()));
+        }
+        let document = match self.parsed(&body.query) {
+            Ok(document) => document,
+            Err(error) => return Answer::Invalid(json!({"errors": [error_json(&error, "GRAPHQL_PARSE_FAILED")]})),
+        };
+        let variables = Variables::from_json(Json::Object(body.variables));
+        if let Err(fault) = check_page_sizes(&document, &variables) {
+            let location = json!([{"line": fault.line, "column": fault.column}]);
+            let error =
+                json!({"message": fault.to_string(), "locations": location, "extensions": {"code": "PAGE_SIZE_OUT_OF_RANGE"}});
+            return Answer::Refused(json!({"errors": [error]}));
+        }
+        let mut request = Request::new(body.query)
+            .variables(variables)
+            .data(principal)
+            .data(loaders(self.services.store.clone()));
+        request.operation_name = body.operation_name;
+        request.set_parsed_query(ExecutableDocument::clone(&document));
+        if !is_admin && !self.options.introspection {
+            request = request.disable_introspection();
+        }
+        let response = self.schema.execute(request).await;
+        let nothing_ran = response.data == Value::Null
+            && !response.errors.is_empty()
+            && response.errors.iter().all(|error| error.path.is_empty());
+        let code = if nothing_ran {
+            "GRAPHQL_VALIDATION_FAILED"
+        } else {
+            "BAD_INPUT"
+        };
+        let errors: Vec<Json> = response
+            .errors
+            .iter()
+            .take(MAX_ERRORS)
+            .map(|error| error_json(error, code))
+            .collect();
+        if nothing_ran {
+            return Answer::Invalid(json!({"errors": errors}));
+        }
+        Answer::Executed {
+            data: response.data,
+            errors,
+        }
+    }
+
+    fn parsed(&self, query: &str) -> Result<Arc<ExecutableDocument>, ServerError> {
+        if let Some(known) = self.documents.get(query) {
+            return Ok(known);
+        }
+        let document = Arc::new(parse_query(query).map_err(ServerError::from)?);
+        self.documents.insert(query.to_owned(), document.clone());
+        Ok(document)
+    }
+}
+
+impl Answer {
+    /// The body to send.
+    pub fn to_json(&self) -> String {
+        #[derive(serde::Serialize)]
+        struct Body<'a> {
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            errors: &'a [Json],
+            data: &'a Value,
+        }
+        let text = match self {
+            Self::Refused(body) | Self::Invalid(body) => serde_json::to_string(body),
+            Self::Executed { data, errors } => serde_json::to_string(&Body { errors, data }),
+        };
+        text.expect("an answer is JSON")
+    }
+}
+
+/// The body of a refusal.
+pub fn refused(code: &str, message: &str) -> Json {
+    json!({"errors": [{"message": message, "extensions": {"code": code}}]})
+}
+
+fn error_json(error: &ServerError, default_code: &str) -> Json {
+    let mut json = Map::new();
+    json.insert("message".to_owned(), error.message.clone().into());
+    if !error.locations.is_empty() {
+        let locations = error.locations.iter().map(|at| json!({"line": at.line, "column": at.column}));
+        json.insert("locations".to_owned(), locations.collect());
+    }
+    if !error.path.is_empty() {
+        let segment = |segment: &PathSegment| match segment {
+            PathSegment::Field(name) => Json::from(name.as_str()),
+            PathSegment::Index(index) => Json::from(*index),
+        };
+        json.insert("path".to_owned(), error.path.iter().map(segment).collect());
+    }
+    let extensions = error
+        .extensions
+        .as_ref()
+        .and_then(|extensions| serde_json::to_value(extensions).ok());
+    let mut extensions = extensions
+        .and_then(|extensions| extensions.as_object().cloned())
+        .unwrap_or_default();
+    extensions.entry("code").or_insert_with(|| default_code.into());
+    json.insert("extensions".to_owned(), Json::Object(extensions));
+    Json::Object(json)
+}

@@ -1,0 +1,134 @@
+//! The closed sets of the public face; each mirrors a stored one.
+
+use async_graphql::Enum;
+
+/// Through which channel a source speaks with people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::Channel")]
+pub enum Channel {
+    /// A web site.
+    Web,
+    /// A mobile or desktop app.
+    App,
+    /// A till in a shop.
+    Pos,
+    /// A customer-relationship system.
+    Crm,
+    /// E-mail.
+    Email,
+    /// A call centre.
+    CallCentre,
+    /// A social network.
+    Social,
+    /// A file that was imported.
+    Import,
+    /// Anything else.
+    Other,
+}
+
+/// What kind of call an event was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::EventKind")]
+pub enum EventKind {
+    /// The customer did something.
+    Track,
+    /// The customer saw a page.
+    Page,
+    /// The customer saw a screen of an app.
+    Screen,
+    /// A channel said who the customer is.
+    Identify,
+    /// A channel said which group the customer belongs to.
+    Group,
+    /// A channel said that two ids are one person.
+    Alias,
+}
+
+/// What kind of value recognises a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::IdentifierKind")]
+pub enum IdentifierKind {
+    /// The id of an account in the company's own systems.
+    UserId,
+    /// The id of a browser or an app before anybody signed in.
+    AnonymousId,
+    /// An e-mail address.
+    Email,
+    /// A telephone number.
+    Phone,
+    /// The id of a device.
+    DeviceId,
+    /// The number of a loyalty card.
+    LoyaltyId,
+    /// An id of another system, in the namespace of that system.
+    ExternalId,
+}
+
+/// Whether an identifier recognises anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::IdentifierState")]
+pub enum IdentifierState {
+    /// It finds its owner.
+    Active,
+    /// It is no identifier: a placeholder, or blocked by hand.
+    Blocked,
+    /// Too many people have shown it: quarantined.
+    Held,
+}
+
+/// The JSON type of a trait's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::ValueType")]
+pub enum ValueType {
+    /// true or false.
+    Boolean,
+    /// Whole numbers.
+    Integer,
+    /// Numbers.
+    Number,
+    /// Texts.
+    String,
+    /// Objects.
+    Object,
+    /// Lists.
+    Array,
+    /// Values of several types were seen.
+    Mixed,
+}
+
+/// How personal a trait is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::DataClass")]
+pub enum DataClass {
+    /// May be shown to anybody.
+    Public,
+    /// Of the company, about nobody.
+    Internal,
+    /// Personal data: the default of every new trait.
+    Pii,
+    /// Personal data of a special category.
+    Sensitive,
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "crate::access::Scope")]
+pub enum ApiScope {
+    /// Read.
+    Read,
+    /// Read personal data in the clear.
+    ReadPii,
+    /// Change customers, records and definitions.
+    Write,
+    /// Everything, keys and sources included.
+    Admin,
+}
+
+/// In which direction of time a timeline runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum TimeOrder {
+    /// The latest entry first.
+    NewestFirst,
+    /// The earliest entry first.
+    OldestFirst,
+}

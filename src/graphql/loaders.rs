@@ -1,0 +1,207 @@
+//! Nested lookups in bulk. A loader's key is a question; all answers of one level of a query take one statement.
+//! One loader lives for one request, so nothing leaks between callers.
+
+use super::error;
+use crate::base::paging::Slice;
+use crate::base::{CustomerId, Instant, ProductId, RecordId, SourceId};
+use crate::customer::{self, Customer, Product, PurchaseKey, PurchaseLine};
+use crate::identity::{self, Identifier, Record};
+use crate::ingest;
+use crate::pipeline::timeline::{self, Asked, Entry};
+use crate::store::{Store, StoreError};
+use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
+use async_graphql::{Context, Result};
+use entity::source;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// The loader of one request.
+pub type Loaders = DataLoader<Questions, HashMapCache>;
+
+/// Answers questions from the database.
+pub struct Questions {
+    store: Store,
+}
+
+pub fn loaders(store: Store) -> Loaders {
+    DataLoader::with_cache(Questions { store }, tokio::spawn, HashMapCache::default())
+}
+
+/// Asks one question; `None` when there is nothing to answer.
+pub async fn ask<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Questions as Loader<K>>::Value>>
+where
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+    Questions: Loader<K, Error = Arc<StoreError>>,
+{
+    let loaders = ctx
+        .data::<Loaders>()
+        .map_err(|_| error::internal("a request without loaders"))?;
+    loaders.load_one(key).await.map_err(|cause| error::store(&cause))
+}
+
+/// Which customer is this id today?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CustomerOf(pub CustomerId);
+/// Which records does this customer have?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordsOf(pub CustomerId);
+/// Which record is this?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordOf(pub RecordId);
+/// Which identifiers has this record shown?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IdentifiersOf(pub RecordId);
+/// When was this record first and last heard of?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeenOf(pub RecordId);
+/// Which source is this?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceOf(pub SourceId);
+/// Which page of this customer's timeline?
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TimelineOf(pub CustomerId, pub Asked);
+/// What was bought in this purchase?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinesOf(pub PurchaseKey);
+/// Which product is this?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProductOf(pub ProductId);
+
+type Answers<K, V> = Result<HashMap<K, V>, Arc<StoreError>>;
+
+impl Loader<CustomerOf> for Questions {
+    type Value = Customer;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[CustomerOf]) -> Answers<CustomerOf, Customer> {
+        let asked: Vec<CustomerId> = keys.iter().map(|key| key.0).collect();
+        let resolved = identity::store::resolve(self.store.reader(), &asked).await?;
+        let current: Vec<CustomerId> = resolved.values().copied().collect();
+        let customers = customer::store::customers(self.store.reader(), &current).await?;
+        Ok(keys
+            .iter()
+            .filter_map(|key| Some((*key, customers.get(resolved.get(&key.0)?)?.clone())))
+            .collect())
+    }
+}
+
+impl Loader<RecordsOf> for Questions {
+    type Value = Arc<Vec<Record>>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[RecordsOf]) -> Answers<RecordsOf, Arc<Vec<Record>>> {
+        let records = records_of(&self.store, keys.iter().map(|key| key.0)).await?;
+        Ok(records
+            .into_iter()
+            .map(|(customer, records)| (RecordsOf(customer), Arc::new(records)))
+            .collect())
+    }
+}
+
+async fn records_of(
+    store: &Store,
+    customers: impl Iterator<Item = CustomerId>,
+) -> Result<HashMap<CustomerId, Vec<Record>>, StoreError> {
+    let customers: Vec<CustomerId> = customers.collect();
+    let mut by_customer: HashMap<CustomerId, Vec<Record>> = HashMap::new();
+    for record in identity::store::records_of(store.reader(), &customers).await? {
+        by_customer.entry(record.customer).or_default().push(record);
+    }
+    Ok(by_customer)
+}
+
+impl Loader<RecordOf> for Questions {
+    type Value = Record;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[RecordOf]) -> Answers<RecordOf, Record> {
+        let ids: Vec<RecordId> = keys.iter().map(|key| key.0).collect();
+        let records = identity::store::records(self.store.reader(), &ids).await?;
+        Ok(records.into_iter().map(|record| (RecordOf(record.id), record)).collect())
+    }
+}
+
+impl Loader<IdentifiersOf> for Questions {
+    type Value = Vec<Identifier>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[IdentifiersOf]) -> Answers<IdentifiersOf, Vec<Identifier>> {
+        let ids: Vec<RecordId> = keys.iter().map(|key| key.0).collect();
+        let identifiers = identity::store::identifiers_of(self.store.reader(), &ids).await?;
+        Ok(identifiers
+            .into_iter()
+            .map(|(record, identifiers)| (IdentifiersOf(record), identifiers))
+            .collect())
+    }
+}
+
+impl Loader<SeenOf> for Questions {
+    type Value = (Instant, Instant);
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[SeenOf]) -> Answers<SeenOf, (Instant, Instant)> {
+        let ids: Vec<RecordId> = keys.iter().map(|key| key.0).collect();
+        let seen = customer::store::seen(self.store.reader(), &ids).await?;
+        Ok(seen.into_iter().map(|(record, seen)| (SeenOf(record), seen)).collect())
+    }
+}
+
+impl Loader<SourceOf> for Questions {
+    type Value = source::Model;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[SourceOf]) -> Answers<SourceOf, source::Model> {
+        let ids: Vec<SourceId> = keys.iter().map(|key| key.0).collect();
+        let sources = ingest::store::sources_by_ids(self.store.reader(), &ids).await?;
+        Ok(sources
+            .into_iter()
+            .map(|source| (SourceOf(SourceId(source.id)), source))
+            .collect())
+    }
+}
+
+impl Loader<TimelineOf> for Questions {
+    type Value = Slice<Entry>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[TimelineOf]) -> Answers<TimelineOf, Slice<Entry>> {
+        let records = records_of(&self.store, keys.iter().map(|key| key.0)).await?;
+        // Aliases may ask for several windows; each is one round for all customers that ask for it.
+        let mut by_asked: HashMap<&Asked, HashMap<CustomerId, Vec<Record>>> = HashMap::new();
+        for TimelineOf(customer, asked) in keys {
+            if let Some(records) = records.get(customer) {
+                by_asked.entry(asked).or_default().insert(*customer, records.clone());
+            }
+        }
+        let mut answers = HashMap::with_capacity(keys.len());
+        for (asked, records) in by_asked {
+            for (customer, slice) in timeline::timelines(&self.store, &records, asked).await? {
+                answers.insert(TimelineOf(customer, asked.clone()), slice);
+            }
+        }
+        Ok(answers)
+    }
+}
+
+impl Loader<LinesOf> for Questions {
+    type Value = Vec<PurchaseLine>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[LinesOf]) -> Answers<LinesOf, Vec<PurchaseLine>> {
+        let asked: Vec<PurchaseKey> = keys.iter().map(|key| key.0).collect();
+        let lines = customer::store::lines(self.store.reader(), &asked).await?;
+        Ok(lines.into_iter().map(|(key, lines)| (LinesOf(key), lines)).collect())
+    }
+}
+
+impl Loader<ProductOf> for Questions {
+    type Value = Product;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[ProductOf]) -> Answers<ProductOf, Product> {
+        let ids: Vec<ProductId> = keys.iter().map(|key| key.0).collect();
+        let products = customer::store::products(self.store.reader(), &ids).await?;
+        Ok(products.into_iter().map(|(id, product)| (ProductOf(id), product)).collect())
+    }
+}

@@ -1,0 +1,61 @@
+//! The public face: a schema of thin resolvers. No decisions here; a resolver unpacks, asks one verb or one loader, and wraps.
+//!
+//! `gate` looks at a document before the library does; `execute` takes a request through gate, parse cache and schema.
+
+mod catalogue;
+mod connection;
+mod customer;
+mod error;
+pub mod execute;
+pub mod gate;
+mod guard;
+mod kinds;
+mod limits;
+mod loaders;
+mod mutation;
+mod node_id;
+mod query;
+mod record;
+mod scalars;
+mod timeline;
+
+pub use execute::{Answer, Door, GraphqlOptions, RequestBody};
+pub use node_id::is_node_id;
+
+use crate::access::Principal;
+use crate::pipeline::Services;
+use async_graphql::{Context, EmptySubscription, Result, Schema as AsyncSchema};
+
+pub type Schema = AsyncSchema<query::Query, mutation::Mutation, EmptySubscription>;
+
+/// The schema. `services`: none to print it.
+pub fn schema(services: Option<Services>) -> Schema {
+    // The gate has bounded the selection's depth; the library's own limit bounds inline fragments inside fragments.
+    let builder = Schema::build(query::Query, mutation::Mutation, EmptySubscription)
+        .limit_recursive_depth(32)
+        .disable_suggestions();
+    match services {
+        Some(services) => builder.data(services).finish(),
+        None => builder.finish(),
+    }
+}
+
+/// The schema in its own language, as it is checked in.
+pub fn sdl() -> String {
+    let options = async_graphql::SDLExportOptions::new()
+        .sorted_fields()
+        .sorted_arguments()
+        .sorted_enum_items();
+    let sdl = schema(None).sdl_with_options(options);
+    format!("{}\n", sdl.trim())
+}
+
+fn services<'c>(ctx: &Context<'c>) -> Result<&'c Services> {
+    ctx.data::<Services>()
+        .map_err(|_| error::internal("a schema without services"))
+}
+
+fn principal<'c>(ctx: &Context<'c>) -> Result<&'c Principal> {
+    ctx.data::<Principal>()
+        .map_err(|_| error::internal("a request without a principal"))
+}

@@ -1,0 +1,236 @@
+//! What can be asked.
+
+use super::catalogue::{ApiKeyNode, EventDefinitionNode, RejectedItemNode, TraitDefinitionNode};
+use super::connection::{COUNTED_TO, Connection, Count, page};
+use super::customer::CustomerNode;
+use super::guard::Needs;
+use super::kinds::IdentifierKind;
+use super::loaders::{CustomerOf, ProductOf, RecordOf, SourceOf, ask};
+use super::node_id::{self, NodeId};
+use super::record::{RecordNode, SourceNode};
+use super::scalars::DateTime;
+use super::timeline::{EventNode, ProductNode, PurchaseNode};
+use super::{error, services};
+use crate::access::{self, Scope};
+use crate::base::paging::Slice;
+use crate::customer;
+use crate::identity::{self, normalise};
+use crate::ingest;
+use crate::ingest::store::RejectedFilter;
+use crate::store::StoreError;
+use async_graphql::{Context, ID, InputObject, Interface, Object, Result};
+use sea_orm::ActiveEnum as _;
+use std::sync::Arc;
+
+/// Anything with a global id.
+#[derive(Clone, Debug, Interface)]
+#[graphql(field(name = "id", ty = "ID", desc = "Its global id."))]
+pub enum Node {
+    Customer(CustomerNode),
+    Record(RecordNode),
+    Source(SourceNode),
+    Event(EventNode),
+    Purchase(PurchaseNode),
+    Product(ProductNode),
+}
+
+/// A value by which a customer is recognised, as anybody would type it.
+#[derive(Clone, Debug, InputObject)]
+pub struct IdentifierInput {
+    /// What kind of value it is.
+    pub kind: IdentifierKind,
+    /// The value; it is normalised as at intake.
+    pub value: String,
+    /// Within which it is unique; needed for EXTERNAL_ID.
+    pub namespace: Option<String>,
+}
+
+/// What can be asked.
+pub struct Query;
+
+/// What can be asked. Every field needs a key with the scope `read`; some need more.
+#[Object]
+impl Query {
+    /// Anything by its global id; null when there is no such thing.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn node(&self, ctx: &Context<'_>, #[graphql(desc = "A global id.")] id: ID) -> Option<Result<Node>> {
+        node(ctx, &id).await.transpose()
+    }
+
+    /// A customer by any id they ever had; null when nobody ever had it.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn customer(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Any id the customer ever had.")] id: ID,
+    ) -> Option<Result<CustomerNode>> {
+        let found = async {
+            let id = node_id::customer_id(&id).map_err(|reason| error::bad_input("id", reason))?;
+            Ok(ask(ctx, CustomerOf(id)).await?.map(CustomerNode))
+        };
+        found.await.transpose()
+    }
+
+    /// The customer whom an identifier belongs to; null when it belongs to nobody, is blocked or is held.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn customer_by(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The identifier to look up.")] identifier: IdentifierInput,
+    ) -> Option<Result<CustomerNode>> {
+        customer_by(ctx, identifier).await.transpose()
+    }
+
+    /// Customers, the newest first.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn customers(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100.")] first: i32,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<CustomerNode>> {
+        let page = page(first, after.as_deref())?;
+        let slice = read(customer::store::newest_customers(services(ctx)?.store.reader(), &page).await)?;
+        let count: Count = Arc::new(|store| {
+            Box::pin(async move {
+                let limit = i64::try_from(COUNTED_TO).unwrap_or(i64::MAX) + 1;
+                Ok(u64::try_from(customer::store::count_customers(store.reader(), limit).await?).unwrap_or(0))
+            })
+        });
+        let key = |customer: &customer::Customer| (customer.created_at.micros(), customer.id.0);
+        Ok(Connection::new(slice, after.as_deref(), key, CustomerNode).counted(count))
+    }
+
+    /// The systems that send data, in the order of their keys.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn sources(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100.", default = 50)] first: i32,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<SourceNode>> {
+        let page = page(first, after.as_deref())?;
+        let slice = read(ingest::store::sources(services(ctx)?.store.reader(), &page).await)?;
+        Ok(Connection::new(
+            slice,
+            after.as_deref(),
+            |source| source.key.clone(),
+            SourceNode,
+        ))
+    }
+
+    /// Items that were refused while their batch was accepted, newest first.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn rejected_items(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only those of this source.")] source: Option<ID>,
+        #[graphql(desc = "Only those received at or after this instant.")] from: Option<DateTime>,
+        #[graphql(desc = "How many, 1 to 100.")] first: i32,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<RejectedItemNode>> {
+        let source = source
+            .map(|id| node_id::source_id(&id).map_err(|reason| error::bad_input("source", reason)))
+            .transpose()?;
+        let filter = RejectedFilter {
+            source,
+            from: from.map(|from| from.0),
+        };
+        let page = page(first, after.as_deref())?;
+        let slice = read(ingest::store::rejected(services(ctx)?.store.reader(), &filter, &page).await)?;
+        let count: Count = Arc::new(move |store| {
+            let filter = filter.clone();
+            Box::pin(async move { ingest::store::count_rejected(store.reader(), &filter, COUNTED_TO + 1).await })
+        });
+        Ok(Connection::new(slice, after.as_deref(), |item| (item.received_at, item.id), RejectedItemNode).counted(count))
+    }
+
+    /// The traits that sources have sent, in the order of their names.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn trait_definitions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100.", default = 100)] first: i32,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<TraitDefinitionNode>> {
+        let page = page(first, after.as_deref())?;
+        let slice = read(ingest::store::trait_definitions(services(ctx)?.store.reader(), &page).await)?;
+        Ok(Connection::new(
+            slice,
+            after.as_deref(),
+            |definition| definition.name.clone(),
+            TraitDefinitionNode,
+        ))
+    }
+
+    /// The events that sources have sent, in the order of their names.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn event_definitions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100.", default = 100)] first: i32,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<EventDefinitionNode>> {
+        let page = page(first, after.as_deref())?;
+        let slice = read(ingest::store::event_definitions(services(ctx)?.store.reader(), &page).await)?;
+        let key = |definition: &entity::event_definition::Model| (definition.name.clone(), definition.kind.to_value());
+        Ok(Connection::new(slice, after.as_deref(), key, EventDefinitionNode))
+    }
+
+    /// The keys of servers and operators, revoked ones too. Needs the scope `admin`.
+    #[graphql(guard = "Needs(Scope::Admin)")]
+    async fn api_keys(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100.", default = 50)] first: i32,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<ApiKeyNode>> {
+        let page = page(first, after.as_deref())?;
+        let slice: Slice<entity::api_key::Model> = read(access::keys(services(ctx)?.store.reader(), &page).await)?;
+        Ok(Connection::new(slice, after.as_deref(), |key| key.id.clone(), ApiKeyNode))
+    }
+}
+
+fn read<T>(answer: Result<T, StoreError>) -> Result<T> {
+    answer.map_err(|cause| error::store(&cause))
+}
+
+async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
+    let id = NodeId::parse(id).map_err(|reason| error::bad_input("id", reason))?;
+    let reader = services(ctx)?.store.reader();
+    Ok(match id {
+        NodeId::Customer(id) => ask(ctx, CustomerOf(id)).await?.map(CustomerNode).map(Node::Customer),
+        NodeId::Record(id) => ask(ctx, RecordOf(id)).await?.map(RecordNode).map(Node::Record),
+        NodeId::Source(id) => ask(ctx, SourceOf(id)).await?.map(SourceNode).map(Node::Source),
+        NodeId::Product(id) => ask(ctx, ProductOf(id)).await?.map(ProductNode).map(Node::Product),
+        NodeId::Event(key) => read(customer::store::events(reader, &[key]).await)?
+            .remove(&key)
+            .map(EventNode)
+            .map(Node::Event),
+        NodeId::Purchase(key) => read(customer::store::purchases(reader, &[key]).await)?
+            .remove(&key)
+            .map(PurchaseNode)
+            .map(Node::Purchase),
+        NodeId::RejectedItem(_) => None,
+    })
+}
+
+async fn customer_by(ctx: &Context<'_>, identifier: IdentifierInput) -> Result<Option<CustomerNode>> {
+    let kind: entity::IdentifierKind = identifier.kind.into();
+    let namespace = identifier.namespace.unwrap_or_default();
+    if kind == entity::IdentifierKind::ExternalId && namespace.is_empty() {
+        return Err(error::bad_input(
+            "identifier.namespace",
+            "EXTERNAL_ID needs the namespace it is unique in",
+        ));
+    }
+    let services = services(ctx)?;
+    let Some(value) = normalise::normalise(kind, &identifier.value) else {
+        return Ok(None);
+    };
+    let id = services.store.hash_key().identifier(kind.to_value(), &namespace, &value);
+    let Some(owner) = read(identity::store::owner(services.store.reader(), id).await)? else {
+        return Ok(None);
+    };
+    Ok(ask(ctx, CustomerOf(owner)).await?.map(CustomerNode))
+}

@@ -1,0 +1,174 @@
+//! Sources, records and identifiers: where the knowledge about a customer comes from.
+
+use super::customer::CustomerNode;
+use super::error;
+use super::kinds::{Channel, IdentifierKind, IdentifierState};
+use super::loaders::{CustomerOf, IdentifiersOf, SeenOf, SourceOf, ask};
+use super::node_id::NodeId;
+use super::scalars::DateTime;
+use crate::base::SourceId;
+use crate::identity::{Identifier, Record};
+use async_graphql::{Context, ID, Json, Object, Result};
+use entity::source;
+use serde_json::Value;
+
+/// A system that sends data.
+#[derive(Clone, Debug)]
+pub struct SourceNode(pub source::Model);
+
+/// A system that sends data: a web site, an app, a till, a CRM.
+#[Object(name = "Source")]
+impl SourceNode {
+    /// Its global id.
+    pub async fn id(&self) -> ID {
+        NodeId::Source(SourceId(self.0.id)).to_id()
+    }
+
+    /// The name by which configuration speaks of it.
+    async fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// The name people read.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Through which channel it speaks with people.
+    async fn channel(&self) -> Channel {
+        self.0.channel.into()
+    }
+
+    /// Where sources disagree and a rule asks for trust, the higher wins.
+    async fn trust(&self) -> i64 {
+        self.0.trust
+    }
+
+    /// Whether it may send.
+    async fn enabled(&self) -> bool {
+        self.0.enabled
+    }
+
+    /// The largest event it may send, in bytes of JSON; null: the server's default.
+    async fn max_event_bytes(&self) -> Option<i64> {
+        self.0.max_event_bytes
+    }
+
+    /// The largest request it may send, in bytes after decompression; null: the server's default.
+    async fn max_batch_bytes(&self) -> Option<i64> {
+        self.0.max_batch_bytes
+    }
+}
+
+/// The source of something, which is never missing.
+pub async fn source_node(ctx: &Context<'_>, id: SourceId) -> Result<SourceNode> {
+    let source = ask(ctx, SourceOf(id)).await?;
+    source
+        .map(SourceNode)
+        .ok_or_else(|| error::internal(format!("source {id} is missing")))
+}
+
+/// What one source knows about one person.
+#[derive(Clone, Debug)]
+pub struct RecordNode(pub Record);
+
+/// What one source knows about one person under its own key. Records never move: a merge changes whom they belong to and nothing else.
+#[Object(name = "Record")]
+impl RecordNode {
+    /// Its global id.
+    pub async fn id(&self) -> ID {
+        NodeId::Record(self.0.id).to_id()
+    }
+
+    /// The source that knows it.
+    async fn source(&self, ctx: &Context<'_>) -> Result<SourceNode> {
+        source_node(ctx, self.0.source).await
+    }
+
+    /// The source's own key for the person.
+    async fn external_key(&self) -> &str {
+        &self.0.external_key
+    }
+
+    /// What the source last said, by trait.
+    async fn traits(&self) -> Json<Value> {
+        Json(Value::Object(self.0.traits.values()))
+    }
+
+    /// The values it showed by which the person is recognised.
+    async fn identifiers(&self, ctx: &Context<'_>) -> Result<Vec<IdentifierNode>> {
+        let identifiers = ask(ctx, IdentifiersOf(self.0.id)).await?.unwrap_or_default();
+        Ok(identifiers.into_iter().map(IdentifierNode).collect())
+    }
+
+    /// When the first of its events happened.
+    async fn first_seen_at(&self, ctx: &Context<'_>) -> Result<DateTime> {
+        let seen = ask(ctx, SeenOf(self.0.id)).await?;
+        Ok(DateTime(
+            seen.map_or(crate::base::Instant::from_micros(self.0.arrival), |(first, _)| first),
+        ))
+    }
+
+    /// When the last of its events happened.
+    async fn last_seen_at(&self, ctx: &Context<'_>) -> Result<DateTime> {
+        let seen = ask(ctx, SeenOf(self.0.id)).await?;
+        Ok(DateTime(
+            seen.map_or(crate::base::Instant::from_micros(self.0.arrival), |(_, last)| last),
+        ))
+    }
+
+    /// The customer it belongs to today.
+    async fn customer(&self, ctx: &Context<'_>) -> Result<CustomerNode> {
+        let customer = ask(ctx, CustomerOf(self.0.customer)).await?;
+        customer
+            .map(CustomerNode)
+            .ok_or_else(|| error::internal(format!("the customer of record {} is missing", self.0.id)))
+    }
+}
+
+/// A value by which a customer is recognised.
+#[derive(Clone, Debug)]
+pub struct IdentifierNode(pub Identifier);
+
+/// A value by which a customer is recognised.
+#[Object(name = "Identifier")]
+impl IdentifierNode {
+    /// What kind of value it is.
+    async fn kind(&self) -> IdentifierKind {
+        self.0.kind.into()
+    }
+
+    /// Within which it is unique; empty for the kinds that everybody shares.
+    async fn namespace(&self) -> &str {
+        &self.0.namespace
+    }
+
+    /// Normalised: an e-mail address in lower case, a phone number in E.164.
+    async fn value(&self) -> &str {
+        &self.0.value
+    }
+
+    /// When it was first shown.
+    async fn first_seen_at(&self) -> DateTime {
+        DateTime(self.0.first_seen_at)
+    }
+
+    /// When it was last shown in a way that said something new; mere repetitions are not recorded.
+    async fn last_seen_at(&self) -> DateTime {
+        DateTime(self.0.last_seen_at)
+    }
+
+    /// Whether it recognises anybody.
+    async fn state(&self) -> IdentifierState {
+        self.0.state.into()
+    }
+
+    /// The sources that showed it.
+    async fn sources(&self, ctx: &Context<'_>) -> Result<Vec<SourceNode>> {
+        let mut sources = Vec::with_capacity(self.0.sources.len());
+        for id in &self.0.sources {
+            sources.push(source_node(ctx, *id).await?);
+        }
+        Ok(sources)
+    }
+}

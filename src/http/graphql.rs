@@ -1,0 +1,306 @@
+//! GraphQL over HTTP: POST with JSON, two answer media types, statuses as the specification says.
+//!
+//! With `application/graphql-response+json` a document that does not parse or validate is 400; with `application/json` it is 200, for
+//! older clients. A request that passes a limit is 4xx in both.
+
+use super::Doors;
+use super::body::{self, BodyError};
+use crate::access::Principal;
+use crate::graphql::{Answer, RequestBody, execute};
+use crate::store::StoreError;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Map, Value};
+
+const GRAPHQL_JSON: &str = "application/graphql-response+json";
+const PLAIN_JSON: &str = "application/json";
+/// Variables included.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MediaType {
+    GraphqlResponse,
+    Json,
+}
+
+pub async fn post(State(doors): State<Doors>, headers: HeaderMap, body: Body) -> Response {
+    let Some(media_type) = accepted(&headers) else {
+        return refuse(
+            MediaType::Json,
+            StatusCode::NOT_ACCEPTABLE,
+            "NOT_ACCEPTABLE",
+            "answers are application/graphql-response+json or application/json",
+        );
+    };
+    let bytes = match body::read(body, MAX_BODY_BYTES).await {
+        Ok(bytes) => bytes,
+        Err(BodyError::TooLarge { limit }) => {
+            return refuse(
+                media_type,
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "BODY_TOO_LARGE",
+                &format!("a request may have {limit} bytes"),
+            );
+        }
+        Err(_) => {
+            return refuse(
+                media_type,
+                StatusCode::BAD_REQUEST,
+                "BODY_INTERRUPTED",
+                "the body ended too early",
+            );
+        }
+    };
+    if !sends_json(&headers) {
+        return refuse(
+            media_type,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UNSUPPORTED_MEDIA_TYPE",
+            "send content-type: application/json",
+        );
+    }
+    let principal = match principal(&doors, &headers).await {
+        Ok(Principal::Anonymous) => {
+            let mut response = refuse(
+                media_type,
+                StatusCode::UNAUTHORIZED,
+                "UNAUTHENTICATED",
+                "send a key as authorization: Bearer <key>",
+            );
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return response;
+        }
+        Ok(Principal::Ingest) => {
+            return refuse(
+                media_type,
+                StatusCode::FORBIDDEN,
+                "FORBIDDEN",
+                "a write key can only send events: use an API key",
+            );
+        }
+        Ok(principal) => principal,
+        Err(error) => {
+            tracing::warn!(%error, "the database did not answer for a key");
+            return refuse(
+                media_type,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "UNAVAILABLE",
+                "the database does not answer: try again",
+            );
+        }
+    };
+    let request = match read_request(&bytes) {
+        Ok(request) => request,
+        Err(reason) => return refuse(media_type, StatusCode::BAD_REQUEST, "BAD_REQUEST", reason),
+    };
+    let answer = doors.graphql.execute(principal, request).await;
+    let status = match (&answer, media_type) {
+        (Answer::Refused(_), _) | (Answer::Invalid(_), MediaType::GraphqlResponse) => StatusCode::BAD_REQUEST,
+        (Answer::Invalid(_), MediaType::Json) | (Answer::Executed { .. }, _) => StatusCode::OK,
+    };
+    respond(media_type, status, answer.to_json())
+}
+
+/// Everything but POST: queries by GET would put personal data into addresses and logs.
+pub async fn method_not_allowed() -> Response {
+    let mut response = refuse(
+        MediaType::Json,
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        "send GraphQL requests by POST",
+    );
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+async fn principal(doors: &Doors, headers: &HeaderMap) -> Result<Principal, StoreError> {
+    let value = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let Some(key) = value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")) else {
+        return Ok(Principal::Anonymous);
+    };
+    let now = doors.services.now();
+    if let Some(principal) = doors.services.keyring.recognise(key, now).await? {
+        return Ok(principal);
+    }
+    let is_write_key = doors.services.sources.find(key, now).await?.is_some();
+    Ok(if is_write_key {
+        Principal::Ingest
+    } else {
+        Principal::Anonymous
+    })
+}
+
+fn sends_json(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let mut parts = value.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let essence = parts.next().unwrap_or_default();
+    let utf8 = parts
+        .filter_map(|part| {
+            part.strip_prefix("charset=")
+                .map(|charset| charset.trim_matches('"').to_owned())
+        })
+        .all(|charset| charset == "utf-8");
+    utf8 && (essence == PLAIN_JSON || essence == GRAPHQL_JSON)
+}
+
+/// The answer's media type by `Accept`; `None` when neither is wanted. Without a preference `application/json`.
+fn accepted(headers: &HeaderMap) -> Option<MediaType> {
+    let accept: Vec<&str> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    if accept.is_empty() {
+        return Some(MediaType::Json);
+    }
+    let mut best: Option<(f32, MediaType)> = None;
+    for range in accept.iter().flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let media_type = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+            GRAPHQL_JSON => MediaType::GraphqlResponse,
+            PLAIN_JSON | "application/*" | "*/*" => MediaType::Json,
+            _ => continue,
+        };
+        let quality = parts
+            .find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok())
+            .unwrap_or(1.0);
+        let better = best.is_none_or(|(standing, _)| quality > standing);
+        if quality > 0.0 && better {
+            best = Some((quality, media_type));
+        }
+    }
+    best.map(|(_, media_type)| media_type)
+}
+
+fn read_request(bytes: &[u8]) -> Result<RequestBody, &'static str> {
+    let fields = match serde_json::from_slice(bytes) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(Value::Array(_)) => return Err("batches are not answered: send one operation a request"),
+        Ok(_) => return Err("the body must be a JSON object with \"query\""),
+        Err(_) => return Err("the body is not valid JSON"),
+    };
+    let Some(Value::String(query)) = fields.get("query") else {
+        return Err("\"query\" must be a text");
+    };
+    let operation_name = match fields.get("operationName") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) => Some(name.clone()),
+        Some(_) => return Err("\"operationName\" must be a text"),
+    };
+    let variables = match fields.get("variables") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(variables)) => variables.clone(),
+        Some(_) => return Err("\"variables\" must be an object"),
+    };
+    if !matches!(fields.get("extensions"), None | Some(Value::Null | Value::Object(_))) {
+        return Err("\"extensions\" must be an object");
+    }
+    Ok(RequestBody {
+        query: query.clone(),
+        operation_name,
+        variables,
+    })
+}
+
+fn refuse(media_type: MediaType, status: StatusCode, code: &str, message: &str) -> Response {
+    respond(media_type, status, execute::refused(code, message).to_string())
+}
+
+fn respond(media_type: MediaType, status: StatusCode, body: String) -> Response {
+    let content_type = match media_type {
+        MediaType::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
+        MediaType::Json => "application/json; charset=utf-8",
+    };
+    (
+        status,
+        [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")],
+        body,
+    )
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn accept(value: &str) -> Option<MediaType> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_str(value).expect("a header"));
+        accepted(&headers)
+    }
+
+    #[test]
+    fn the_answers_media_type_is_negotiated() {
+        assert_eq!(accepted(&HeaderMap::new()), Some(MediaType::Json));
+        assert_eq!(accept("*/*"), Some(MediaType::Json));
+        assert_eq!(accept("application/graphql-response+json"), Some(MediaType::GraphqlResponse));
+        assert_eq!(
+            accept("application/graphql-response+json, application/json;q=0.9"),
+            Some(MediaType::GraphqlResponse)
+        );
+        assert_eq!(
+            accept("application/json, application/graphql-response+json;q=0.5"),
+            Some(MediaType::Json)
+        );
+        assert_eq!(
+            accept("application/graphql-response+json; charset=utf-8"),
+            Some(MediaType::GraphqlResponse)
+        );
+        assert_eq!(accept("text/html"), None);
+        assert_eq!(accept("application/json;q=0"), None);
+    }
+
+    #[test]
+    fn only_json_is_taken() {
+        for (value, expected) in [
+            ("application/json", true),
+            ("application/json; charset=utf-8", true),
+            ("APPLICATION/JSON", true),
+            ("application/graphql-response+json", true),
+            ("application/json; charset=latin1", false),
+            ("text/plain", false),
+            ("multipart/form-data; boundary=x", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(value));
+            assert_eq!(sends_json(&headers), expected, "{value}");
+        }
+        assert!(!sends_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_body_is_one_operation() {
+        assert!(read_request(br#"{"query":"{a}","variables":null,"operationName":null,"extensions":{}}"#).is_ok());
+        for body in [
+            r#"[{"query":"{a}"}]"#,
+            r"7",
+            r"{",
+            r"{}",
+            r#"{"query":1}"#,
+            r#"{"query":"{a}","variables":[]}"#,
+            r#"{"query":"{a}","operationName":1}"#,
+        ] {
+            assert!(read_request(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn refusals_carry_a_code() {
+        assert_eq!(
+            execute::refused("CODE", "why"),
+            json!({"errors":[{"message":"why","extensions":{"code":"CODE"}}]})
+        );
+    }
+}

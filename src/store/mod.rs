@@ -1,0 +1,117 @@
+//! One database, SQLite or PostgreSQL, as the features see it: a reader, transactions that retry what is worth retrying, and rows in
+//! bulk. Knows nothing about features.
+//!
+//! Promises: writes on SQLite pass one connection, so nobody waits for a lock in vain; a transaction that lost a race is tried again,
+//! a commit never; both databases take the same statement text, with `rows::` for what they spell differently.
+
+mod check;
+mod open;
+mod retry;
+mod rows;
+
+pub use check::{Finding, check};
+pub use open::{DatabaseOptions, backend_of, open};
+pub use retry::Transient;
+pub use rows::{Rows, any_of, ids_value};
+
+use crate::base::ids::HashKey;
+use crate::base::{Ids, Kind};
+use sea_orm::{DatabaseConnection, DbBackend, DbErr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An open database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    reader: DatabaseConnection,
+    writer: DatabaseConnection,
+    backend: DbBackend,
+    secrets: Option<Secrets>,
+    ids: Ids,
+    statements: Arc<AtomicU64>,
+}
+
+/// What the first migration wrote for this installation alone.
+#[derive(Clone, Debug)]
+struct Secrets {
+    id_key: HashKey,
+}
+
+impl Store {
+    pub fn backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self.backend == DbBackend::Postgres
+    }
+
+    /// For queries: never blocked by writers.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// Outside transactions only for single statements and migrations.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// Turns natural keys into ids.
+    ///
+    /// # Panics
+    /// Before the first migration: there is no secret yet, and `serve` and the commands check for it when they open the store.
+    pub fn hash_key(&self) -> &HashKey {
+        &self
+            .secrets
+            .as_ref()
+            .expect("the store was opened after its first migration")
+            .id_key
+    }
+
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Statements sent since it was opened, transactions' BEGIN and COMMIT not counted. Tests hold verbs to their number.
+    pub fn statement_count(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+}
+
+/// What can go wrong below the features.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database refused a statement: {0}")]
+    Statement(#[source] DbErr),
+    #[error("the database does not answer: {0}")]
+    Unavailable(#[source] DbErr),
+    /// The answer to COMMIT was lost: the work may be stored or not. Whoever sent it reads again or sends it again.
+    #[error("it is unknown whether the transaction was committed: {0}")]
+    CommitUnknown(#[source] DbErr),
+    /// Another transaction wrote the same key first: try the whole again.
+    #[error("another transaction wrote the same rows first")]
+    LostRace,
+    #[error("{0}")]
+    Schema(String),
+    #[error("a stored value cannot be read: {0}")]
+    Corrupt(String),
+}
+
+impl StoreError {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unavailable(_) | Self::CommitUnknown(_) | Self::LostRace => Kind::Unavailable,
+            Self::Statement(_) | Self::Schema(_) | Self::Corrupt(_) => Kind::Internal,
+        }
+    }
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        if retry::is_unreachable(&error) {
+            Self::Unavailable(error)
+        } else {
+            Self::Statement(error)
+        }
+    }
+}

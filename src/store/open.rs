@@ -1,0 +1,144 @@
+//! Opening a database: which connections there are and how each is set up.
+//!
+//! SQLite: one writing connection and a pool of readers, WAL, `synchronous=FULL` (an acknowledged commit survives a power cut).
+//! PostgreSQL: one pool for intake and mutations, one for queries, so that a burst of either does not starve the other.
+
+use super::{Secrets, Store, StoreError};
+use crate::base::Ids;
+use crate::base::ids::HashKey;
+use entity::installation;
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, EntityTrait};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How to reach the database; the configuration's section `database`.
+#[derive(Clone, Debug)]
+pub struct DatabaseOptions {
+    /// `sqlite://path` or `postgres://user:password@host/database`.
+    pub url: String,
+    pub query_connections: u32,
+    /// PostgreSQL only; SQLite has one writer.
+    pub ingest_connections: u32,
+    pub acquire_timeout: Duration,
+    pub query_statement_timeout: Duration,
+    pub ingest_statement_timeout: Duration,
+}
+
+/// Connects, and reads the installation's secrets when the schema is there. Does not migrate.
+pub async fn open(options: &DatabaseOptions, ids: Ids) -> Result<Store, StoreError> {
+    let statements = Arc::new(AtomicU64::new(0));
+    let (mut writer, mut reader) = connect(options).await.map_err(StoreError::Unavailable)?;
+    for connection in [&mut writer, &mut reader] {
+        let statements = statements.clone();
+        connection.set_metric_callback(move |_| {
+            statements.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    let backend = writer.get_database_backend();
+    let mut store = Store {
+        reader,
+        writer,
+        backend,
+        secrets: None,
+        ids,
+        statements,
+    };
+    store.load_secrets().await?;
+    Ok(store)
+}
+
+impl Store {
+    /// Reads the installation's secrets; leaves them unset while the schema is missing.
+    pub async fn load_secrets(&mut self) -> Result<(), StoreError> {
+        let Ok(rows) = installation::Entity::find().all(&self.writer).await else {
+            return Ok(());
+        };
+        let secret = |name: &str| {
+            let row = rows.iter().find(|row| row.name == name)?;
+            let bytes: Option<Vec<u8>> = (0..32)
+                .map(|i| u8::from_str_radix(row.value.get(2 * i..2 * i + 2)?, 16).ok())
+                .collect();
+            <[u8; 32]>::try_from(bytes?).ok()
+        };
+        let id_key =
+            secret("id_key").ok_or_else(|| StoreError::Corrupt("installation.id_key is missing or damaged".to_owned()))?;
+        self.secrets = Some(Secrets {
+            id_key: HashKey::new(id_key),
+        });
+        Ok(())
+    }
+
+    /// Whether the first migration has run.
+    pub fn is_installed(&self) -> bool {
+        self.secrets.is_some()
+    }
+
+    /// Closes every connection; SQLite checkpoints its log.
+    pub async fn close(self) {
+        for connection in [self.reader, self.writer] {
+            if let Err(error) = connection.close().await {
+                tracing::warn!(%error, "closing the database");
+            }
+        }
+    }
+}
+
+async fn connect(options: &DatabaseOptions) -> Result<(DatabaseConnection, DatabaseConnection), DbErr> {
+    if options.url.starts_with("sqlite:") {
+        let writer = Database::connect(sqlite(options, 1)).await?;
+        let reader = Database::connect(sqlite(options, options.query_connections)).await?;
+        return Ok((writer, reader));
+    }
+    let url = options.url.replacen("postgresql://", "postgres://", 1);
+    let writer = postgres(&url, options, options.ingest_connections, options.ingest_statement_timeout);
+    let reader = postgres(&url, options, options.query_connections, options.query_statement_timeout);
+    Ok((Database::connect(writer).await?, Database::connect(reader).await?))
+}
+
+fn sqlite(options: &DatabaseOptions, connections: u32) -> ConnectOptions {
+    let mut connect = common(&options.url, options, connections);
+    connect.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .busy_timeout(Duration::from_secs(5))
+            .pragma("journal_mode", "WAL")
+            .pragma("synchronous", "FULL")
+            .pragma("foreign_keys", "ON")
+            // Erased values must not linger in free pages of the file.
+            .pragma("secure_delete", "ON")
+            .pragma("cache_size", "-16000")
+            .pragma("mmap_size", "268435456")
+    });
+    connect
+}
+
+fn postgres(url: &str, options: &DatabaseOptions, connections: u32, statement_timeout: Duration) -> ConnectOptions {
+    let mut connect = common(url, options, connections);
+    connect.statement_timeout(statement_timeout).set_application_name("tributary");
+    connect
+}
+
+fn common(url: &str, options: &DatabaseOptions, connections: u32) -> ConnectOptions {
+    let mut connect = ConnectOptions::new(url);
+    connect
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(options.acquire_timeout)
+        // A ping before each use costs a quarter of the throughput; a dead connection shows itself in the first statement.
+        .test_before_acquire(false)
+        .test_before_acquire_if_idle_for(Duration::from_secs(30))
+        .sqlx_logging(false);
+    connect
+}
+
+/// The database a URL speaks of, or what is wrong with it.
+pub fn backend_of(url: &str) -> Result<DbBackend, String> {
+    if url.starts_with("sqlite:") {
+        Ok(DbBackend::Sqlite)
+    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        Ok(DbBackend::Postgres)
+    } else {
+        Err("must begin with sqlite: or postgres://".to_owned())
+    }
+}

@@ -1,0 +1,110 @@
+//! The binary as a child process with real files, to be killed and started again.
+
+use super::app::ADMIN_KEY;
+use super::servers::free_port;
+use std::io::Read as _;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+pub struct Process {
+    child: Child,
+    pub base: String,
+    environment: Vec<(String, String)>,
+}
+
+impl Process {
+    /// Starts `tributary serve` on this database and waits until it is ready.
+    pub async fn start(database_url: &str, more: &[(&str, &str)]) -> Self {
+        let mut environment = vec![
+            ("TRIBUTARY_DATABASE__URL".to_owned(), database_url.to_owned()),
+            ("TRIBUTARY_DATABASE__MIGRATE".to_owned(), "always".to_owned()),
+            ("TRIBUTARY_AUTH__ADMIN_KEY".to_owned(), ADMIN_KEY.to_owned()),
+        ];
+        environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let (child, base) = spawn(&environment);
+        let process = Self {
+            child,
+            base,
+            environment,
+        };
+        process.ready().await;
+        process
+    }
+
+    /// Starts it again after `kill` or `terminate`.
+    pub async fn restart(&mut self) {
+        (self.child, self.base) = spawn(&self.environment);
+        self.ready().await;
+    }
+
+    async fn ready(&self) {
+        let client = reqwest::Client::new();
+        for _ in 0..400 {
+            let answer = client.get(format!("{}/readyz", self.base)).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("the server never became ready");
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL: nothing is flushed, nobody is told.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Waits for the end; answers the exit code and what it wrote to standard error.
+    pub fn finished(mut self) -> (Option<i32>, String) {
+        let mut stderr = String::new();
+        self.child
+            .stderr
+            .take()
+            .expect("piped")
+            .read_to_string(&mut stderr)
+            .expect("text");
+        (self.child.wait().expect("ended").code(), stderr)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(environment: &[(String, String)]) -> (Child, String) {
+    let port = free_port();
+    let child = Command::new(env!("CARGO_BIN_EXE_tributary"))
+        .args(["serve", "--bind", &format!("127.0.0.1:{port}")])
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    (child, format!("http://127.0.0.1:{port}"))
+}
+
+/// Runs a command of the binary to its end.
+pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_tributary"))
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .expect("the binary runs")
+}
