@@ -1,8 +1,8 @@
 //! A request on its way to an answer: gate, parse cache, page sizes, schema. Knows nothing of HTTP but the three ways it can end.
 
+use super::batching::{loaders, run_with_loads};
 use super::gate::{self, Limits};
 use super::limits::check_page_sizes;
-use super::loaders::loaders;
 use super::{Schema, schema};
 use crate::access::{Principal, Scope};
 use crate::pipeline::Services;
@@ -84,16 +84,14 @@ impl Door {
                 json!({"message": fault.to_string(), "locations": location, "extensions": {"code": "PAGE_SIZE_OUT_OF_RANGE"}});
             return Answer::Refused(json!({"errors": [error]}));
         }
-        let mut request = Request::new(body.query)
-            .variables(variables)
-            .data(principal)
-            .data(loaders(self.services.store.clone()));
+        let (loaders, loads) = loaders(self.services.store.clone());
+        let mut request = Request::new(body.query).variables(variables).data(principal).data(loaders);
         request.operation_name = body.operation_name;
         request.set_parsed_query(ExecutableDocument::clone(&document));
         if !is_admin && !self.options.introspection {
             request = request.disable_introspection();
         }
-        let response = self.schema.execute(request).await;
+        let response = run_with_loads(self.schema.execute(request), loads).await;
         let nothing_ran = response.data == Value::Null
             && !response.errors.is_empty()
             && response.errors.iter().all(|error| error.path.is_empty());

@@ -24,8 +24,10 @@ pub struct Questions {
     store: Store,
 }
 
-pub fn loaders(store: Store) -> Loaders {
-    DataLoader::with_cache(Questions { store }, tokio::spawn, HashMapCache::default())
+impl Questions {
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
 }
 
 /// Asks one question; `None` when there is nothing to answer.

@@ -2,6 +2,7 @@
 //!
 //! `gate` looks at a document before the library does; `execute` takes a request through gate, parse cache and schema.
 
+mod batching;
 mod catalogue;
 mod connection;
 mod customer;

@@ -18,12 +18,12 @@ macro_rules! on_both {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                run(TestApp::new(Backend::Sqlite).await).await;
+                run(TestApp::new(crate::support::Backend::Sqlite).await).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                run(TestApp::new(Backend::Postgres).await).await;
+                run(TestApp::new(crate::support::Backend::Postgres).await).await;
             }
         }
     )+};
