@@ -9,7 +9,7 @@ pub struct Model {
     /// The public part of the key text.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
-    /// BLAKE3 of the secret.
+    /// BLAKE3 of the whole key text.
     pub digest: Vec<u8>,
     pub name: String,
     /// Comma-separated scopes.

@@ -16,7 +16,7 @@ pub struct Model {
     pub row_count: i64,
     /// Microseconds UTC.
     pub recorded_at: i64,
-    /// Who did it: `source:<key>`, `key:<id>`, `system`.
+    /// Who did it: `source:<key>`, `intake` for several sources at once, `key:<id>`, `cli`.
     pub actor: String,
 }
 

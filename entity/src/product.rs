@@ -11,8 +11,10 @@ pub struct Model {
     pub id: Uuid,
     pub sku: String,
     pub name: Option<String>,
+    /// Event time of the report that named it.
+    pub name_at: i64,
     pub category: Option<String>,
-    pub described_at: i64,
+    pub category_at: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

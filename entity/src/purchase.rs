@@ -23,10 +23,21 @@ pub struct Model {
     /// Null while no report named an amount.
     pub amount_minor: Option<i64>,
     pub refunded_minor: i64,
-    /// 0 none, 1 completed, 2 updated: which report the amount comes from.
-    pub report_rank: i16,
-    pub report_at: i64,
-    pub report_event: Uuid,
+    /// Decimal text of the amount, and the report it comes from.
+    pub amount: Option<String>,
+    pub amount_currency: Option<String>,
+    pub amount_kind: Option<i16>,
+    pub amount_at: Option<i64>,
+    pub amount_event: Option<Uuid>,
+    /// The currency for an amount whose report named none.
+    pub named_currency: Option<String>,
+    pub named_kind: Option<i16>,
+    pub named_at: Option<i64>,
+    pub named_event: Option<Uuid>,
+    /// The report whose lines are the order's.
+    pub lines_kind: Option<i16>,
+    pub lines_at: Option<i64>,
+    pub lines_event: Option<Uuid>,
     pub rev: i64,
 }
 

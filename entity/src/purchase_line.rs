@@ -14,8 +14,8 @@ pub struct Model {
     pub n: i64,
     pub product_id: Uuid,
     pub quantity: i64,
-    /// Price of one, in minor units; null when the report named none.
-    pub price_minor: Option<i64>,
+    /// Price of one as decimal text; null when the report named none.
+    pub price: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

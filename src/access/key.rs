@@ -1,5 +1,5 @@
 //! The text of keys: `tributary_<kind>_<id>_<secret><checksum>`. The kind and the checksum let scanners and people recognise a key and
-//! let a mistyped one be refused without asking the database; the secret has 256 random bits, so a fast hash of it is enough.
+//! let a mistyped one be refused without looking for it among the keys; the secret has 256 random bits, so a fast hash of it is enough.
 
 use crate::base::Ids;
 

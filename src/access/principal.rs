@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Scope {
     /// Read everything but personal data in the clear.
     Read,
-    /// Read personal data in the clear.
+    /// Read personal data in the clear; until values are masked for the others, `Read` shows them too.
     ReadPii,
     /// Change customers, records, definitions.
     Write,
@@ -72,7 +72,7 @@ impl Principal {
     }
 }
 
-/// The name of whoever did something: `key:<id>`, `source:<key>`, `cli`, `system`.
+/// The name of whoever did something: `key:<id>`, `key:preset`, `source:<key>`, `intake` (several sources at once), `cli`, `demo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor(String);
 

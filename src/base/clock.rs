@@ -51,6 +51,11 @@ impl Instant {
         (1..=9999).contains(&time.year()).then(|| Self(time.timestamp_micros()))
     }
 
+    /// Moved by microseconds; `None` beyond the years 1 to 9999.
+    pub fn shifted(self, micros: i64) -> Option<Self> {
+        Self::within_calendar(DateTime::from_timestamp_micros(self.0.checked_add(micros)?)?)
+    }
+
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }

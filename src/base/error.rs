@@ -1,6 +1,6 @@
 //! What kind of thing went wrong, in the few words every door understands.
 
-/// Each feature's error maps to one of these once; `graphql/error.rs` and `http/error.rs` turn it into an answer once.
+/// Each feature's error maps to one of these once; `graphql/error.rs` and `http/tracking.rs` turn it into an answer once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The caller asked for something malformed.

@@ -169,7 +169,14 @@ fn without_thousands(text: &str) -> Option<String> {
             (after != 3).then_some(',')
         }
         (0, _) | (_, 0) => None,
-        _ => compact.chars().rev().find(|c| matches!(c, '.' | ',')),
+        _ => {
+            let last = compact.chars().rev().find(|c| matches!(c, '.' | ','));
+            // A decimal mark stands once.
+            if last.is_some_and(|mark| compact.matches(mark).count() != 1) {
+                return None;
+            }
+            last
+        }
     };
     let plain: String = match decimal_mark {
         None => compact.chars().filter(|c| !matches!(c, '.' | ',')).collect(),

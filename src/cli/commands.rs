@@ -172,7 +172,7 @@ fn instant(text: &str) -> Result<Instant, String> {
 /// Runs a command to its end.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     if matches!(cli.command, Command::Schema) {
-        print!("{}", graphql::sdl());
+        say!("{}", graphql::sdl().trim_end());
         return Ok(());
     }
     let settings = load_settings(&cli)?;
@@ -216,7 +216,7 @@ async fn run_server(mut settings: Settings, is_demo: bool) -> anyhow::Result<()>
         demo::feed(&server).await?;
         demo::print_tour(&server, &settings.auth.admin_key);
     } else {
-        println!("tributary listens on http://{}", server.address);
+        say!("tributary listens on http://{}", server.address);
     }
     signals.first().await;
     tracing::info!("stopping: finishing what is under way");
@@ -257,14 +257,14 @@ async fn migrate(settings: &Settings, check: bool) -> anyhow::Result<()> {
         .context("cannot open the database")?;
     let pending = pending_migrations(&store).await?;
     if pending.is_empty() {
-        println!("the schema is up to date");
+        say!("the schema is up to date");
         return Ok(());
     }
     if check {
         bail!("to be applied: {}", pending.join(", "));
     }
     Migrator::up(store.writer(), None).await.context("migrating the database")?;
-    println!("applied {} migrations: {}", pending.len(), pending.join(", "));
+    say!("applied {} migrations: {}", pending.len(), pending.join(", "));
     store.close().await;
     Ok(())
 }
@@ -286,18 +286,18 @@ async fn source(store: &Store, command: SourceCommand) -> anyhow::Result<()> {
                 max_batch_bytes: add.max_batch_bytes,
             };
             let made = ingest::source::create(store, Clock::System.now(), &cli_actor(), new).await?;
-            println!("source    {}", made.source.key);
-            println!("write key {}", made.write_key.unwrap_or_default());
-            println!("Keep the write key: it is not shown again.");
+            say!("source    {}", made.source.key);
+            say!("write key {}", made.write_key.unwrap_or_default());
+            say!("Keep the write key: it is not shown again.");
         }
         SourceCommand::List => {
             let mut after = None;
-            println!("{:<24} {:<12} {:>5}  {:<8} name", "key", "channel", "trust", "state");
+            say!("{:<24} {:<12} {:>5}  {:<8} name", "key", "channel", "trust", "state");
             loop {
                 let slice = ingest::store::sources(store.reader(), &Page { first: 100, after }).await?;
                 for source in &slice.rows {
                     let state = if source.enabled { "enabled" } else { "disabled" };
-                    println!(
+                    say!(
                         "{:<24} {:<12} {:>5}  {:<8} {}",
                         source.key,
                         format!("{:?}", source.channel),
@@ -331,13 +331,13 @@ async fn key(store: &Store, command: KeyCommand) -> anyhow::Result<()> {
                 },
             )
             .await?;
-            println!("id  {}", made.key.id);
-            println!("key {}", made.text);
-            println!("Keep the key: it is not shown again.");
+            say!("id  {}", made.key.id);
+            say!("key {}", made.text);
+            say!("Keep the key: it is not shown again.");
         }
         KeyCommand::List => {
             let mut after = None;
-            println!("{:<14} {:<6} {:<24} {:<10} name", "id", "ends", "scopes", "state");
+            say!("{:<14} {:<6} {:<24} {:<10} name", "id", "ends", "scopes", "state");
             loop {
                 let slice = access::keys(store.reader(), &Page { first: 100, after }).await?;
                 for key in &slice.rows {
@@ -349,9 +349,13 @@ async fn key(store: &Store, command: KeyCommand) -> anyhow::Result<()> {
                     } else {
                         "active"
                     };
-                    println!(
+                    say!(
                         "{:<14} …{:<5} {:<24} {:<10} {}",
-                        key.id, key.last_four, key.scopes, state, key.name
+                        key.id,
+                        key.last_four,
+                        key.scopes,
+                        state,
+                        key.name
                     );
                 }
                 after = slice.rows.last().map(|key| key.id.clone());
@@ -361,8 +365,8 @@ async fn key(store: &Store, command: KeyCommand) -> anyhow::Result<()> {
             }
         }
         KeyCommand::Revoke { id } => match access::revoke(store, now, &cli_actor(), &id).await? {
-            (_, Some(_)) => println!("revoked {id}"),
-            (_, None) => println!("{id} was revoked before"),
+            (_, Some(_)) => say!("revoked {id}"),
+            (_, None) => say!("{id} was revoked before"),
         },
     }
     Ok(())
@@ -375,7 +379,7 @@ async fn doctor(settings: &Settings) -> anyhow::Result<()> {
     let mut problems = 0;
     let mut say = |good: bool, line: String| {
         problems += usize::from(!good);
-        println!("{} {line}", if good { "ok     " } else { "PROBLEM" });
+        say!("{} {line}", if good { "ok     " } else { "PROBLEM" });
     };
     say(true, format!("database answers ({:?})", store.backend()));
     for finding in store::check(&store).await? {

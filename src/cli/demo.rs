@@ -1,4 +1,4 @@
-//! A small company to look at: seven channels, a dozen people, half a year of visits and orders. The same every time, so starting it
+//! A small company to look at: seven channels, a dozen people, three months of visits and orders. The same every time, so starting it
 //! again stores nothing twice.
 
 use super::server::Server;
@@ -56,11 +56,12 @@ const PEOPLE: [(&str, &str, &str); 12] = [
     ("Lena", "Nowak", "Kraków"),
 ];
 
-/// Settings of the demo: a database of its own unless one was chosen, a fresh admin key unless one was preset, a readable log.
+/// Settings of the demo: a database of its own unless one was chosen, a fresh admin key unless one was preset, a log for people.
 pub fn prepare(settings: &mut Settings, ids: &Ids) {
     if settings.database.url == "sqlite://tributary.db" {
         DATABASE.clone_into(&mut settings.database.url);
     }
+    "text".clone_into(&mut settings.log.format);
     if settings.auth.admin_key.is_empty() {
         settings.auth.admin_key = key::new_key(key::KeyKind::Api, ids).text;
     }
@@ -106,7 +107,6 @@ async fn deliver(server: &Server, source_key: &str, batch: &str, arrival: &Arriv
         bail!("the demo's own event {} was refused: {}", item.index, item.refusal.message);
     }
     let source_id: SourceId = arrival.source;
-    let messages = messages.into_iter().map(|(_, message)| message).collect();
     let delivery = Delivery {
         source_id,
         source_key: source_key.to_owned(),
@@ -118,7 +118,7 @@ async fn deliver(server: &Server, source_key: &str, batch: &str, arrival: &Arriv
     Ok(())
 }
 
-/// What one source tells in half a year.
+/// What one source tells in three months.
 fn story(source_key: &str) -> Vec<Value> {
     let people = PEOPLE.iter().enumerate().filter(|(i, _)| knows(source_key, *i));
     let mut messages: Vec<Value> = people
@@ -223,7 +223,7 @@ fn money(minor: i64) -> String {
 /// Where to look, on standard output.
 pub fn print_tour(server: &Server, admin_key: &str) {
     let base = format!("http://{}", server.address);
-    println!(
+    say!(
         r#"
 Tributary is running with a small demo company.
 

@@ -161,15 +161,15 @@ impl Server {
     }
 
     /// Stops taking requests, lets those under way finish, stores what was handed in, saves what is left, closes the database.
+    /// Each of the first two steps may take the time allowed; whoever is not answered by then was not told that it was stored.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.readiness.stop();
+        // The server may have ended by itself.
         let _ = self.stop.send(());
-        let abort = self.http.abort_handle();
         if tokio::time::timeout(self.patience, self.http).await.is_err() {
-            tracing::warn!("requests were still under way after the time allowed; closing them");
-            abort.abort();
+            tracing::warn!("requests were still under way after the time allowed: they are left unanswered");
         }
-        drop(self.intake);
+        self.intake.close();
         if tokio::time::timeout(self.patience, self.committers.finished()).await.is_err() {
             tracing::error!(
                 "events handed in were not stored in the time allowed; their senders were not answered and will send again"

@@ -310,6 +310,7 @@ impl Settings {
             acquire_timeout: Duration::from_millis(database.acquire_timeout_ms),
             query_statement_timeout: Duration::from_millis(database.query_statement_timeout_ms),
             ingest_statement_timeout: Duration::from_millis(database.ingest_statement_timeout_ms),
+            create: true,
         }
     }
 

@@ -12,4 +12,3 @@ pub mod store;
 
 pub use golden::{Golden, changes};
 pub use model::{Customer, Event, EventKey, Product, Purchase, PurchaseKey, PurchaseLine};
-pub use order::{Order, Refund, Report};

@@ -1,32 +1,50 @@
 //! An order out of its reports, whatever order they arrive in. Pure.
 //!
-//! The amount comes from one report: an update outranks a completion, among equals the latest by (event time, event id). Refunds add
-//! up, one for each event, and never beyond the amount, since a refund may include shipping that the amount leaves out. The order is
-//! dated by its earliest completion.
+//! Each part of an order comes from the greatest report that names it: an update outranks a completion, among equals the latest by
+//! (event time, event id) stands. So an update without an amount leaves the amount alone. Refunds add up, one for each event, and never
+//! beyond the amount, since a refund may include shipping that the amount leaves out. The order is dated by its earliest completion.
 
-use crate::base::money::{Currency, MoneyError};
+use crate::base::money::Currency;
 use crate::base::{EventId, Instant, Money};
 use rust_decimal::Decimal;
 
 /// What an order amounts to, as far as it was reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order {
-    /// The report the amount comes from; none while only refunds are known.
-    pub report: Option<Report>,
+    /// The amount, and the currency where the same report named it.
+    pub amount: Option<Stated<(Decimal, Option<Currency>)>>,
+    /// The currency, for an amount whose report named none.
+    pub currency: Option<Stated<Currency>>,
+    /// Whose lines are the order's.
+    pub lines: Option<Stated<()>>,
     pub placed_at: Option<Instant>,
     /// The earliest report of any kind.
     pub first_at: Instant,
 }
 
-/// A completion or an update. Compared by (rank, instant, event): the greatest stands.
+/// A part of an order and the report it comes from.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct Stated<T> {
+    pub by: Rank,
+    pub value: T,
+}
+
+/// Which of two reports stands: the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
     /// 1 completed, 2 updated.
-    pub rank: i16,
+    pub kind: i16,
     pub at: Instant,
     pub event: EventId,
-    pub currency: Currency,
-    pub amount: Option<Money>,
+}
+
+/// A completion or an update.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    pub rank: Rank,
+    pub amount: Option<Decimal>,
+    pub currency: Option<Currency>,
+    pub has_lines: bool,
 }
 
 /// Money given back, as one event told it.
@@ -43,70 +61,80 @@ pub struct Refund {
 impl Order {
     pub fn first_reported(at: Instant) -> Self {
         Self {
-            report: None,
+            amount: None,
+            currency: None,
+            lines: None,
             placed_at: None,
             first_at: at,
         }
     }
 
-    /// Takes a completion or an update into account. True when the report now stands, so that its lines replace the others.
-    pub fn report(&mut self, report: Report) -> bool {
-        self.first_at = self.first_at.min(report.at);
-        if report.rank == 1 {
-            self.placed_at = Some(self.placed_at.map_or(report.at, |placed| placed.min(report.at)));
+    /// Takes a completion or an update into account. True when its lines are now the order's.
+    pub fn report(&mut self, report: &Report) -> bool {
+        let rank = report.rank;
+        self.first_at = self.first_at.min(rank.at);
+        if rank.kind == 1 {
+            self.placed_at = Some(self.placed_at.map_or(rank.at, |placed| placed.min(rank.at)));
         }
-        let standing = self
-            .report
-            .as_ref()
-            .map(|standing| (standing.rank, standing.at, standing.event));
-        if standing.is_some_and(|standing| standing >= (report.rank, report.at, report.event)) {
-            return false;
+        if let Some(amount) = report.amount {
+            take(&mut self.amount, rank, (amount, report.currency.clone()));
         }
-        self.report = Some(report);
-        true
+        if let Some(currency) = &report.currency {
+            take(&mut self.currency, rank, currency.clone());
+        }
+        report.has_lines && take(&mut self.lines, rank, ())
     }
 
     pub fn occurred_at(&self) -> Instant {
         self.placed_at.unwrap_or(self.first_at)
     }
 
-    pub fn currency(&self) -> Currency {
-        self.report
-            .as_ref()
-            .map_or_else(Currency::assumed, |report| report.currency.clone())
+    pub fn money_currency(&self) -> Currency {
+        let with_amount = self.amount.as_ref().and_then(|stated| stated.value.1.clone());
+        with_amount
+            .or_else(|| self.currency.as_ref().map(|stated| stated.value.clone()))
+            .unwrap_or_else(Currency::assumed)
     }
 
-    pub fn amount(&self) -> Option<&Money> {
-        self.report.as_ref().and_then(|report| report.amount.as_ref())
+    /// `None` while no report named an amount, or when it does not fit the currency that another report named.
+    pub fn money(&self) -> Option<Money> {
+        let amount = self.amount.as_ref()?.value.0;
+        Money::from_decimal(amount, self.money_currency()).ok()
     }
 
-    /// What was given back, in the order's currency. Nothing while the amount is unknown; a refund in another currency is not
-    /// converted and does not count.
-    pub fn refunded(&self, refunds: &[Refund]) -> Result<Money, MoneyError> {
-        let currency = self.currency();
-        let Some(amount) = self.amount() else {
-            return Ok(Money {
+    /// What was given back, in the order's currency: nothing while the amount is unknown, at most the amount. A refund in another
+    /// currency is not converted and does not count.
+    pub fn refunded(&self, refunds: &[Refund]) -> Money {
+        let currency = self.money_currency();
+        let Some(amount) = self.money().filter(|amount| amount.amount_minor > 0) else {
+            return Money {
                 amount_minor: 0,
                 currency,
-            });
+            };
         };
         let mut sum = Decimal::ZERO;
         for refund in refunds
             .iter()
             .filter(|refund| refund.currency.as_ref().is_none_or(|of_refund| *of_refund == currency))
         {
-            match refund.amount {
-                None => return Ok(amount.clone()),
-                Some(part) => sum = sum.checked_add(part.abs()).ok_or(MoneyError::TooLarge)?,
+            match refund.amount.and_then(|part| sum.checked_add(part.abs())) {
+                None => return amount,
+                Some(more) => sum = more,
             }
         }
-        let sum = Money::from_decimal(sum, currency)?;
-        Ok(if sum.amount_minor > amount.amount_minor.max(0) {
-            amount.clone()
-        } else {
-            sum
-        })
+        match Money::from_decimal(sum, currency) {
+            Ok(sum) if sum.amount_minor <= amount.amount_minor => sum,
+            _ => amount,
+        }
     }
+}
+
+fn take<T>(standing: &mut Option<Stated<T>>, by: Rank, value: T) -> bool {
+    let stands = standing.as_ref().is_none_or(|standing| standing.by < by);
+    if stands {
+        *standing = Some(Stated { by, value });
+    }
+    stands
 }
 
 #[cfg(test)]
@@ -120,15 +148,17 @@ mod tests {
         }
     }
 
-    fn report(rank: i16, at: i64, amount_minor: i64) -> Report {
-        let money = euro(amount_minor);
+    fn report(kind: i16, at: i64, amount: Option<i64>, currency: Option<&str>) -> Report {
         let event = EventId(uuid::Uuid::from_u128(u128::try_from(at).expect("positive")));
         Report {
-            rank,
-            at: Instant::from_micros(at),
-            event,
-            currency: money.currency.clone(),
-            amount: Some(money),
+            rank: Rank {
+                kind,
+                at: Instant::from_micros(at),
+                event,
+            },
+            amount: amount.map(Decimal::from),
+            currency: currency.map(|code| Currency::stored(code.to_owned())),
+            has_lines: false,
         }
     }
 
@@ -142,18 +172,28 @@ mod tests {
     }
 
     fn folded(reports: &[Report]) -> Order {
-        let mut order = Order::first_reported(reports[0].at);
+        let mut order = Order::first_reported(reports[0].rank.at);
         for report in reports {
-            order.report(report.clone());
+            order.report(report);
         }
         order
     }
 
     #[test]
     fn an_order_is_the_same_in_whatever_order_its_reports_arrive() {
-        let reports = [report(1, 10, 100), report(2, 20, 80), report(1, 30, 100), report(2, 15, 90)];
+        let reports = [
+            report(1, 10, Some(100), Some("EUR")),
+            report(2, 20, Some(80), None),
+            report(1, 30, Some(100), Some("EUR")),
+            report(2, 25, None, None),
+            report(2, 15, Some(90), Some("EUR")),
+        ];
         let expected = folded(&reports);
-        assert_eq!(expected.amount(), Some(&euro(80)));
+        assert_eq!(
+            expected.money(),
+            Some(euro(8000)),
+            "an update without an amount leaves it alone, one without a currency too"
+        );
         assert_eq!(expected.occurred_at(), Instant::from_micros(10));
         for start in 0..reports.len() {
             let mut turned = reports.to_vec();
@@ -166,7 +206,7 @@ mod tests {
 
     #[test]
     fn refunds_add_up_and_never_exceed_the_amount() {
-        let order = folded(&[report(1, 10, 4500)]);
+        let order = folded(&[report(1, 10, Some(45), Some("EUR"))]);
         for (refunds, expected) in [
             (vec![], 0),
             (vec![refund(Some(10), None)], 1000),
@@ -174,13 +214,13 @@ mod tests {
             (vec![refund(Some(52), None)], 4500),
             (vec![refund(None, None)], 4500),
             (vec![refund(Some(10), Some("USD"))], 0),
+            (vec![refund(Some(i64::MAX), None), refund(Some(i64::MAX), None)], 4500),
         ] {
-            assert_eq!(order.refunded(&refunds), Ok(euro(expected)), "{refunds:?}");
+            assert_eq!(order.refunded(&refunds), euro(expected), "{refunds:?}");
         }
         let unknown = Order::first_reported(Instant::from_micros(1));
-        assert_eq!(
-            unknown.refunded(&[refund(Some(10), None)]).map(|money| money.amount_minor),
-            Ok(0)
-        );
+        assert_eq!(unknown.refunded(&[refund(Some(10), None)]).amount_minor, 0);
+        let owed = folded(&[report(1, 10, Some(-5), Some("EUR"))]);
+        assert_eq!(owed.refunded(&[refund(Some(1), None)]), euro(0));
     }
 }

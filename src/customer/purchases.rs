@@ -2,15 +2,16 @@
 //! The caller has locked the records, so nobody else folds the same order meanwhile.
 
 use super::model::PurchaseKey;
-use super::order::{Order, Refund, Report};
+use super::order::{Order, Rank, Refund, Report};
 use super::store::{self, ProductRow, PurchaseRow};
 use crate::base::ids::HashKey;
-use crate::base::money::{Currency, MoneyError};
-use crate::base::{EventId, Instant, Money, RecordId};
+use crate::base::money::Currency;
+use crate::base::{EventId, Instant, RecordId};
 use crate::ingest::message::{OrderLine, OrderReport, OrderReportKind};
 use crate::store::StoreError;
 use sea_orm::ConnectionTrait;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// One event's report of an order, with where and when it came.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ pub async fn apply(db: &impl ConnectionTrait, keys: &HashKey, reports: &[Reporte
     let mut written = Written::default();
     for (key, reports) in by_purchase {
         let refunds = refunds.remove(&key).unwrap_or_default();
-        fold(keys, key, stored.remove(&key), refunds, &reports, &mut written)?;
+        fold(keys, key, stored.remove(&key), refunds, &reports, &mut written);
     }
     written.save(db).await?;
     Ok(written.touched)
@@ -89,19 +90,17 @@ fn fold(
     mut refunds: Vec<Refund>,
     reports: &[&Reported<'_>],
     written: &mut Written,
-) -> Result<(), StoreError> {
+) {
     let order_id = reports[0].report.order_id.clone();
     let mut order = stored
         .as_ref()
         .map_or_else(|| Order::first_reported(reports[0].at), PurchaseRow::order);
-    let mut standing_lines: Option<(&[OrderLine], Currency, Instant)> = None;
+    let mut standing_lines = None;
     for reported in reports {
         match reported.report.kind {
             OrderReportKind::Completed | OrderReportKind::Updated => {
-                let report = to_report(reported)?;
-                let currency = report.currency.clone();
-                if order.report(report) {
-                    standing_lines = Some((&reported.report.lines, currency, reported.at));
+                if order.report(&to_report(reported)) {
+                    standing_lines = Some((&reported.report.lines, reported.at));
                 }
             }
             OrderReportKind::Refunded | OrderReportKind::Cancelled => {
@@ -118,82 +117,61 @@ fn fold(
             }
         }
     }
-    if let Some((lines, currency, at)) = standing_lines {
+    if let Some((lines, at)) = standing_lines {
         written.relined.push(key);
-        add_lines(keys, key, lines, &currency, at, written)?;
+        add_lines(keys, key, lines, at, written);
     }
-    let refunded = order.refunded(&refunds).map_err(|error| money_error(&order_id, error))?;
     let rev = stored.as_ref().map_or(1, |row| row.rev + 1);
-    let before = stored.as_ref().map(|row| (row.amount_minor, row.refunded_minor));
-    let row = PurchaseRow::new(key, order_id, &order, refunded.amount_minor, rev);
+    let row = PurchaseRow::new(key, order_id, &order, order.refunded(&refunds).amount_minor, rev);
     written.touched.push(Touched {
         key,
         rev,
         occurred_at: order.occurred_at(),
         created: stored.is_none(),
-        before,
+        before: stored.as_ref().map(|row| (row.amount_minor, row.refunded_minor)),
         after: (row.amount_minor, row.refunded_minor),
-        currency: order.currency(),
+        currency: order.money_currency(),
     });
     written.purchases.push(row);
-    Ok(())
 }
 
-fn to_report(reported: &Reported<'_>) -> Result<Report, StoreError> {
+fn to_report(reported: &Reported<'_>) -> Report {
     let report = reported.report;
-    let currency = report.currency.clone().unwrap_or_else(Currency::assumed);
-    let amount = report
-        .amount
-        .map(|amount| Money::from_decimal(amount, currency.clone()))
-        .transpose();
-    Ok(Report {
-        rank: if report.kind == OrderReportKind::Updated { 2 } else { 1 },
-        at: reported.at,
-        event: reported.event,
-        amount: amount.map_err(|error| money_error(&report.order_id, error))?,
-        currency,
-    })
+    let kind = if report.kind == OrderReportKind::Updated { 2 } else { 1 };
+    Report {
+        rank: Rank {
+            kind,
+            at: reported.at,
+            event: reported.event,
+        },
+        amount: report.amount,
+        currency: report.currency.clone(),
+        has_lines: !report.lines.is_empty(),
+    }
 }
 
-fn add_lines(
-    keys: &HashKey,
-    key: PurchaseKey,
-    lines: &[OrderLine],
-    currency: &Currency,
-    at: Instant,
-    written: &mut Written,
-) -> Result<(), StoreError> {
+fn add_lines(keys: &HashKey, key: PurchaseKey, lines: &[OrderLine], at: Instant, written: &mut Written) {
     for (n, line) in lines.iter().enumerate() {
         let product = keys.product(&line.sku);
-        let price = line
-            .price
-            .map(|price| Money::from_decimal(price, currency.clone()))
-            .transpose();
-        let price = price.map_err(|error| money_error(&line.sku, error))?;
-        let price_minor = price.map(|money| money.amount_minor);
+        let n = i64::try_from(n).unwrap_or(i64::MAX);
         written.lines.push(store::LineRow {
             key,
-            n: i64::try_from(n).unwrap_or(i64::MAX),
+            n,
             product,
             quantity: line.quantity,
-            price_minor,
+            price: line.price,
         });
         let row = ProductRow {
             id: product,
             sku: line.sku.clone(),
-            name: line.name.clone(),
-            category: line.category.clone(),
-            described_at: at,
+            name: line.name.clone().map(|name| (at, name)),
+            category: line.category.clone().map(|category| (at, category)),
         };
-        let newest = written.products.entry(product.0).or_insert_with(|| row.clone());
-        if newest.described_at <= at {
-            *newest = row;
+        match written.products.entry(product.0) {
+            Entry::Vacant(place) => {
+                place.insert(row);
+            }
+            Entry::Occupied(mut known) => known.get_mut().describe(row),
         }
     }
-    Ok(())
-}
-
-/// Intake has let the report through, so this is a sum of refunds beyond what 64 bits hold.
-fn money_error(what: &str, error: MoneyError) -> StoreError {
-    StoreError::Corrupt(format!("money of {what} {error}"))
 }

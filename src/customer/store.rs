@@ -2,7 +2,7 @@
 
 use super::Golden;
 use super::model::{Customer, Event, EventKey, Product, Purchase, PurchaseKey, PurchaseLine};
-use super::order::{Order, Refund, Report};
+use super::order::{Order, Rank, Refund, Stated};
 use crate::base::money::Currency;
 use crate::base::paging::{Page, Slice};
 use crate::base::{CustomerId, EventId, Instant, Money, ProductId, PurchaseId, RecordId};
@@ -319,7 +319,7 @@ pub async fn lines(
     let backend = db.get_database_backend();
     let (relation, values) = pairs(backend, keys.iter().map(|key| (key.record.0, key.id.0)));
     let sql = format!(
-        "SELECT l.record_id, l.purchase_id, l.product_id, l.quantity, l.price_minor, p.currency FROM {relation}
+        "SELECT l.record_id, l.purchase_id, l.product_id, l.quantity, l.price, p.currency FROM {relation}
          JOIN purchase_line l ON l.record_id = v.record_id AND l.purchase_id = v.id
          JOIN purchase p ON p.record_id = v.record_id AND p.id = v.id ORDER BY l.record_id, l.purchase_id, l.n"
     );
@@ -330,11 +330,14 @@ pub async fn lines(
             id: PurchaseId(row.try_get_by_index(1)?),
         };
         let currency = Currency::stored(row.try_get_by_index(5)?);
-        let price: Option<i64> = row.try_get_by_index(4)?;
+        let price = row
+            .try_get_by_index::<Option<String>>(4)?
+            .map(|text| decimal(&text))
+            .transpose()?;
         by_purchase.entry(key).or_default().push(PurchaseLine {
             product: ProductId(row.try_get_by_index(2)?),
             quantity: row.try_get_by_index(3)?,
-            price: price.map(|amount_minor| Money { amount_minor, currency }),
+            price: price.and_then(|price| Money::from_decimal(price, currency).ok()),
         });
     }
     Ok(by_purchase)
@@ -368,7 +371,7 @@ pub struct PurchaseRow {
 
 impl PurchaseRow {
     pub(super) fn new(key: PurchaseKey, order_id: String, order: &Order, refunded_minor: i64, rev: i64) -> Self {
-        let amount_minor = order.amount().map(|money| money.amount_minor);
+        let amount_minor = order.money().map(|money| money.amount_minor);
         Self {
             key,
             order_id,
@@ -384,26 +387,29 @@ impl PurchaseRow {
     }
 }
 
-impl From<purchase::Model> for PurchaseRow {
-    fn from(row: purchase::Model) -> Self {
-        let currency = Currency::stored(row.currency);
-        let report = (row.report_rank > 0).then(|| Report {
-            rank: row.report_rank,
-            at: Instant::from_micros(row.report_at),
-            event: EventId(row.report_event),
-            amount: row.amount_minor.map(|amount_minor| Money {
-                amount_minor,
-                currency: currency.clone(),
-            }),
-            currency,
-        });
-        let placed_at = row.placed_at.map(Instant::from_micros);
+impl TryFrom<purchase::Model> for PurchaseRow {
+    type Error = StoreError;
+
+    fn try_from(row: purchase::Model) -> Result<Self, StoreError> {
+        let amount = row.amount.map(|text| decimal(&text)).transpose()?;
+        let amount = stated(row.amount_kind, row.amount_at, row.amount_event, amount);
+        let currency = row.amount_currency.map(Currency::stored);
         let order = Order {
-            report,
-            placed_at,
+            amount: amount.map(|stated| Stated {
+                by: stated.by,
+                value: (stated.value, currency),
+            }),
+            currency: stated(
+                row.named_kind,
+                row.named_at,
+                row.named_event,
+                row.named_currency.map(Currency::stored),
+            ),
+            lines: stated(row.lines_kind, row.lines_at, row.lines_event, Some(())),
+            placed_at: row.placed_at.map(Instant::from_micros),
             first_at: Instant::from_micros(row.first_at),
         };
-        Self {
+        Ok(Self {
             key: PurchaseKey {
                 record: RecordId(row.record_id),
                 id: PurchaseId(row.id),
@@ -413,8 +419,21 @@ impl From<purchase::Model> for PurchaseRow {
             amount_minor: row.amount_minor,
             refunded_minor: row.refunded_minor,
             rev: row.rev,
-        }
+        })
     }
+}
+
+fn stated<T>(kind: Option<i16>, at: Option<i64>, event: Option<uuid::Uuid>, value: Option<T>) -> Option<Stated<T>> {
+    let by = Rank {
+        kind: kind?,
+        at: Instant::from_micros(at?),
+        event: EventId(event?),
+    };
+    Some(Stated { by, value: value? })
+}
+
+fn decimal(text: &str) -> Result<Decimal, StoreError> {
+    Decimal::from_str(text).map_err(|_| StoreError::Corrupt("an amount is no decimal text".to_owned()))
 }
 
 pub(super) async fn purchase_rows(
@@ -422,7 +441,8 @@ pub(super) async fn purchase_rows(
     keys: &[PurchaseKey],
 ) -> Result<HashMap<PurchaseKey, PurchaseRow>, StoreError> {
     let rows = purchase_models(db, keys).await?;
-    Ok(rows.into_iter().map(PurchaseRow::from).map(|row| (row.key, row)).collect())
+    let rows: Vec<PurchaseRow> = rows.into_iter().map(PurchaseRow::try_from).collect::<Result<_, _>>()?;
+    Ok(rows.into_iter().map(|row| (row.key, row)).collect())
 }
 
 async fn purchase_models(db: &impl ConnectionTrait, keys: &[PurchaseKey]) -> Result<Vec<purchase::Model>, StoreError> {
@@ -453,7 +473,7 @@ pub(super) async fn refunds(
         .all(db)
         .await?
     {
-        let amount = row.amount.map(|text| Decimal::from_str(&text)).transpose();
+        let amount = row.amount.map(|text| decimal(&text)).transpose()?;
         let key = PurchaseKey {
             record: RecordId(row.record_id),
             id: PurchaseId(row.purchase_id),
@@ -461,7 +481,7 @@ pub(super) async fn refunds(
         by_purchase.entry(key).or_default().push(Refund {
             event: EventId(row.event_id),
             at: Instant::from_micros(row.occurred_at),
-            amount: amount.map_err(|_| StoreError::Corrupt(format!("refund {}: amount", row.event_id)))?,
+            amount,
             currency: row.currency.map(Currency::stored),
         });
     }
@@ -469,7 +489,9 @@ pub(super) async fn refunds(
 }
 
 pub(super) async fn upsert_purchases(db: &impl ConnectionTrait, rows: &[PurchaseRow]) -> Result<(), StoreError> {
-    let report = |row: &PurchaseRow| row.order.report.clone();
+    let amounts = || rows.iter().map(|row| row.order.amount.as_ref());
+    let named = || rows.iter().map(|row| row.order.currency.as_ref());
+    let lines = || rows.iter().map(|row| row.order.lines.as_ref());
     Rows::new()
         .id("record_id", rows.iter().map(|row| row.key.record.0))
         .id("id", rows.iter().map(|row| row.key.id.0))
@@ -478,30 +500,47 @@ pub(super) async fn upsert_purchases(db: &impl ConnectionTrait, rows: &[Purchase
         .int("occurred_at", rows.iter().map(|row| row.order.occurred_at().micros()))
         .int("first_at", rows.iter().map(|row| row.order.first_at.micros()))
         .optional_int("placed_at", rows.iter().map(|row| row.order.placed_at.map(Instant::micros)))
-        .text("currency", rows.iter().map(|row| row.order.currency().code().to_owned()))
+        .text(
+            "currency",
+            rows.iter().map(|row| row.order.money_currency().code().to_owned()),
+        )
         .optional_int("amount_minor", rows.iter().map(|row| row.amount_minor))
         .int("refunded_minor", rows.iter().map(|row| row.refunded_minor))
-        .small(
-            "report_rank",
-            rows.iter().map(|row| report(row).map_or(0, |report| report.rank)),
+        .optional_text(
+            "amount",
+            amounts().map(|amount| amount.map(|amount| amount.value.0.to_string())),
         )
-        .int(
-            "report_at",
-            rows.iter().map(|row| report(row).map_or(0, |report| report.at.micros())),
+        .optional_text(
+            "amount_currency",
+            amounts().map(|amount| Some(amount?.value.1.as_ref()?.code().to_owned())),
         )
-        .id(
-            "report_event",
-            rows.iter()
-                .map(|row| report(row).map_or(uuid::Uuid::nil(), |report| report.event.0)),
+        .optional_small("amount_kind", amounts().map(|amount| amount.map(|amount| amount.by.kind)))
+        .optional_int(
+            "amount_at",
+            amounts().map(|amount| amount.map(|amount| amount.by.at.micros())),
         )
+        .optional_id("amount_event", amounts().map(|amount| amount.map(|amount| amount.by.event.0)))
+        .optional_text(
+            "named_currency",
+            named().map(|named| named.map(|named| named.value.code().to_owned())),
+        )
+        .optional_small("named_kind", named().map(|named| named.map(|named| named.by.kind)))
+        .optional_int("named_at", named().map(|named| named.map(|named| named.by.at.micros())))
+        .optional_id("named_event", named().map(|named| named.map(|named| named.by.event.0)))
+        .optional_small("lines_kind", lines().map(|lines| lines.map(|lines| lines.by.kind)))
+        .optional_int("lines_at", lines().map(|lines| lines.map(|lines| lines.by.at.micros())))
+        .optional_id("lines_event", lines().map(|lines| lines.map(|lines| lines.by.event.0)))
         .int("rev", rows.iter().map(|row| row.rev))
         .insert(
             db,
             "purchase",
             "ON CONFLICT (record_id, id) DO UPDATE SET occurred_at = excluded.occurred_at, first_at = excluded.first_at,
                 placed_at = excluded.placed_at, currency = excluded.currency, amount_minor = excluded.amount_minor,
-                refunded_minor = excluded.refunded_minor, report_rank = excluded.report_rank, report_at = excluded.report_at,
-                report_event = excluded.report_event, rev = excluded.rev",
+                refunded_minor = excluded.refunded_minor, amount = excluded.amount, amount_currency = excluded.amount_currency,
+                amount_kind = excluded.amount_kind, amount_at = excluded.amount_at, amount_event = excluded.amount_event,
+                named_currency = excluded.named_currency, named_kind = excluded.named_kind, named_at = excluded.named_at,
+                named_event = excluded.named_event, lines_kind = excluded.lines_kind, lines_at = excluded.lines_at,
+                lines_event = excluded.lines_event, rev = excluded.rev",
         )
         .await?;
     Ok(())
@@ -537,7 +576,7 @@ pub(super) struct LineRow {
     pub n: i64,
     pub product: ProductId,
     pub quantity: i64,
-    pub price_minor: Option<i64>,
+    pub price: Option<Decimal>,
 }
 
 pub(super) async fn replace_lines(
@@ -558,41 +597,60 @@ pub(super) async fn replace_lines(
         .int("n", lines.iter().map(|line| line.n))
         .id("product_id", lines.iter().map(|line| line.product.0))
         .int("quantity", lines.iter().map(|line| line.quantity))
-        .optional_int("price_minor", lines.iter().map(|line| line.price_minor))
+        .optional_text("price", lines.iter().map(|line| line.price.map(|price| price.to_string())))
         .insert(db, "purchase_line", "")
         .await?;
     Ok(())
 }
 
-/// A product as a report described it.
+/// A product as reports described it, each part with the event time of the report.
 #[derive(Clone, Debug)]
 pub(super) struct ProductRow {
     pub id: ProductId,
     pub sku: String,
-    pub name: Option<String>,
-    pub category: Option<String>,
-    pub described_at: Instant,
+    pub name: Option<(Instant, String)>,
+    pub category: Option<(Instant, String)>,
 }
 
-/// The latest description wins; what it leaves out stays.
+impl ProductRow {
+    /// Part by part the latest stands, of equal instants the greater text: the order of arrival does not matter.
+    pub(super) fn describe(&mut self, other: Self) {
+        self.name = self.name.take().max(other.name);
+        self.category = self.category.take().max(other.category);
+    }
+}
+
+/// Writes descriptions by the rule of `ProductRow::describe`; a part that nobody named has the least instant.
 pub(super) async fn upsert_products<'p>(
     db: &impl ConnectionTrait,
     products: impl IntoIterator<Item = &'p ProductRow>,
 ) -> Result<(), StoreError> {
     let products: Vec<_> = products.into_iter().collect();
+    let text = |part: &Option<(Instant, String)>| part.as_ref().map(|(_, text)| text.clone());
+    let at = |part: &Option<(Instant, String)>| part.as_ref().map_or(i64::MIN, |(at, _)| at.micros());
+    let later = |part: &str| {
+        format!(
+            "(excluded.{part}_at > product.{part}_at OR
+              (excluded.{part}_at = product.{part}_at AND COALESCE(excluded.{part}, '') > COALESCE(product.{part}, '')))"
+        )
+    };
+    let (name, category) = (later("name"), later("category"));
+    let tail = format!(
+        "ON CONFLICT (id) DO UPDATE SET
+            name = CASE WHEN {name} THEN excluded.name ELSE product.name END,
+            name_at = CASE WHEN {name} THEN excluded.name_at ELSE product.name_at END,
+            category = CASE WHEN {category} THEN excluded.category ELSE product.category END,
+            category_at = CASE WHEN {category} THEN excluded.category_at ELSE product.category_at END
+         WHERE {name} OR {category}"
+    );
     Rows::new()
         .id("id", products.iter().map(|product| product.id.0))
         .text("sku", products.iter().map(|product| product.sku.clone()))
-        .optional_text("name", products.iter().map(|product| product.name.clone()))
-        .optional_text("category", products.iter().map(|product| product.category.clone()))
-        .int("described_at", products.iter().map(|product| product.described_at.micros()))
-        .insert(
-            db,
-            "product",
-            "ON CONFLICT (id) DO UPDATE SET name = COALESCE(excluded.name, product.name),
-                category = COALESCE(excluded.category, product.category), described_at = excluded.described_at
-             WHERE excluded.described_at >= product.described_at",
-        )
+        .optional_text("name", products.iter().map(|product| text(&product.name)))
+        .int("name_at", products.iter().map(|product| at(&product.name)))
+        .optional_text("category", products.iter().map(|product| text(&product.category)))
+        .int("category_at", products.iter().map(|product| at(&product.category)))
+        .insert(db, "product", &tail)
         .await?;
     Ok(())
 }

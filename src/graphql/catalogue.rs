@@ -3,7 +3,7 @@
 use super::kinds::{ApiScope, DataClass, EventKind, ValueType};
 use super::node_id::NodeId;
 use super::record::{SourceNode, source_node};
-use super::scalars::DateTime;
+use super::scalars::{DateTime, Int64};
 use crate::access::Scope;
 use crate::base::{Instant, SourceId};
 use crate::ingest::readable_payload;
@@ -44,8 +44,8 @@ impl TraitDefinitionNode {
     }
 
     /// How often it was received: saved every few seconds, so approximate after a crash.
-    async fn count(&self) -> i64 {
-        self.0.seen_count
+    async fn count(&self) -> Int64 {
+        Int64(self.0.seen_count)
     }
 }
 
@@ -77,8 +77,8 @@ impl EventDefinitionNode {
     }
 
     /// How often it was received: saved every few seconds, so approximate after a crash.
-    async fn count(&self) -> i64 {
-        self.0.seen_count
+    async fn count(&self) -> Int64 {
+        Int64(self.0.seen_count)
     }
 }
 
@@ -90,7 +90,7 @@ pub struct RejectedItemNode(pub rejected_item::Model);
 #[Object(name = "RejectedItem")]
 impl RejectedItemNode {
     /// Its global id.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         NodeId::RejectedItem(self.0.id).to_id()
     }
 

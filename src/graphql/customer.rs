@@ -1,21 +1,21 @@
 //! The customer: one view over all records.
 
 use super::connection::{Connection, page};
+use super::error;
 use super::kinds::{Channel, EventKind, TimeOrder};
-use super::loaders::{IdentifiersOf, RecordsOf, SeenOf, TimelineOf, ask};
+use super::loaders::{IdentifiersOf, RecordsOf, SeenOf, SourceOf, TimelineOf, ask, ask_many};
 use super::node_id::NodeId;
 use super::record::{IdentifierNode, RecordNode};
 use super::scalars::{Date, DateTime};
 use super::timeline::{PurchaseNode, TimelineEntry};
-use super::{error, services};
 use crate::base::SourceId;
 use crate::base::paging::Page;
 use crate::customer::Customer;
 use crate::customer::store::{EventFilter, TimelineKey, TimelineWindow};
 use crate::identity::{Identifier, Record};
-use crate::ingest;
 use crate::pipeline::timeline::{Asked, Entry};
 use async_graphql::{Context, ID, Object, Result};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One person, as all channels together know them.
@@ -99,35 +99,26 @@ impl CustomerNode {
     /// When the last event of any of its records happened; null when there is no event.
     async fn last_seen_at(&self, ctx: &Context<'_>) -> Option<Result<DateTime>> {
         let seen = async {
-            let mut last = None;
-            for record in records(ctx, self.0.id).await?.iter() {
-                last = last.max(ask(ctx, SeenOf(record.id)).await?.map(|(_, last)| last));
-            }
-            Ok(last.map(DateTime))
+            let records = records(ctx, self.0.id).await?;
+            let seen = ask_many(ctx, records.iter().map(|record| SeenOf(record.id))).await?;
+            Ok(seen.into_values().map(|(_, last)| DateTime(last)).max_by_key(|last| last.0))
         };
         seen.await.transpose()
     }
 
     /// The values by which they are recognised, each once.
     async fn identifiers(&self, ctx: &Context<'_>) -> Result<Vec<IdentifierNode>> {
+        let records = records(ctx, self.0.id).await?;
+        let shown = ask_many(ctx, records.iter().map(|record| IdentifiersOf(record.id))).await?;
         let mut merged: Vec<Identifier> = Vec::new();
-        for record in records(ctx, self.0.id).await?.iter() {
-            for identifier in ask(ctx, IdentifiersOf(record.id)).await?.unwrap_or_default() {
-                match merged.iter_mut().find(|known| known.id == identifier.id) {
-                    None => merged.push(identifier),
-                    Some(known) => {
-                        known.first_seen_at = known.first_seen_at.min(identifier.first_seen_at);
-                        known.last_seen_at = known.last_seen_at.max(identifier.last_seen_at);
-                        known.sources.extend(
-                            identifier
-                                .sources
-                                .iter()
-                                .filter(|source| !known.sources.contains(source))
-                                .copied()
-                                .collect::<Vec<_>>(),
-                        );
-                    }
-                }
+        for identifier in records
+            .iter()
+            .filter_map(|record| shown.get(&IdentifiersOf(record.id)))
+            .flatten()
+        {
+            match merged.iter_mut().find(|known| known.id == identifier.id) {
+                None => merged.push(identifier.clone()),
+                Some(known) => known.seen_also(identifier),
             }
         }
         Ok(merged.into_iter().map(IdentifierNode).collect())
@@ -158,18 +149,13 @@ impl CustomerNode {
             from: from.map(|from| from.0),
             to: to.map(|to| to.0),
         };
-        let listed = || vec![entity::EventKind::Track, entity::EventKind::Page, entity::EventKind::Screen];
         let asked = Asked {
             window,
             purchases: kinds.is_none() && names.is_none(),
-            events: Some(EventFilter {
-                kinds: kinds.map_or_else(listed, |kinds| kinds.into_iter().map(Into::into).collect()),
-                names,
-            })
-            .filter(|filter| !filter.kinds.is_empty() && filter.names.as_ref().is_none_or(|names| !names.is_empty())),
+            events: events_asked(kinds, names)?,
             sources: match channels {
                 None => None,
-                Some(channels) => Some(sources_of(ctx, &channels).await?),
+                Some(channels) => Some(sources_of(ctx, &records(ctx, self.0.id).await?, &channels).await?),
             },
         };
         let slice = ask(ctx, TimelineOf(self.0.id, asked)).await?.unwrap_or_default();
@@ -214,20 +200,34 @@ async fn records(ctx: &Context<'_>, id: crate::base::CustomerId) -> Result<Arc<V
     Ok(ask(ctx, RecordsOf(id)).await?.unwrap_or_default())
 }
 
-/// The sources of channels; there are few sources, so one page holds them.
-async fn sources_of(ctx: &Context<'_>, channels: &[Channel]) -> Result<Vec<SourceId>> {
-    let everything = Page {
-        first: 10_000,
-        after: None,
+/// Names asked for in one timeline; more are no filter but a list.
+const MAX_NAMES: usize = 100;
+
+/// Which events a timeline lists; none when the filter can match nothing.
+fn events_asked(kinds: Option<Vec<EventKind>>, names: Option<Vec<String>>) -> Result<Option<EventFilter>> {
+    if names.as_ref().is_some_and(|names| names.len() > MAX_NAMES) {
+        return Err(error::bad_input("names", format!("may hold {MAX_NAMES} names")));
+    }
+    let listed = [entity::EventKind::Track, entity::EventKind::Page, entity::EventKind::Screen];
+    let kinds: BTreeSet<entity::EventKind> = match kinds {
+        None => listed.into(),
+        Some(kinds) => kinds.into_iter().map(Into::into).collect(),
     };
-    let sources = ingest::store::sources(services(ctx)?.store.reader(), &everything)
-        .await
-        .map_err(|cause| error::store(&cause))?;
-    let wanted = |channel: entity::Channel| channels.contains(&channel.into());
-    Ok(sources
-        .rows
-        .into_iter()
-        .filter(|source| wanted(source.channel))
-        .map(|source| SourceId(source.id))
-        .collect())
+    let filter = EventFilter {
+        kinds: kinds.into_iter().collect(),
+        names,
+    };
+    let matches_nothing = filter.kinds.is_empty() || filter.names.as_ref().is_some_and(Vec::is_empty);
+    Ok((!matches_nothing).then_some(filter))
+}
+
+/// Those sources of the records that speak through one of the channels.
+async fn sources_of(ctx: &Context<'_>, records: &[Record], channels: &[Channel]) -> Result<Vec<SourceId>> {
+    let sources = ask_many(ctx, records.iter().map(|record| SourceOf(record.source))).await?;
+    let wanted = sources
+        .into_values()
+        .filter(|source| channels.contains(&source.channel.into()));
+    let mut ids: Vec<SourceId> = wanted.map(|source| SourceId(source.id)).collect();
+    ids.sort_unstable();
+    Ok(ids)
 }

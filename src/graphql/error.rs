@@ -80,7 +80,10 @@ pub fn user_error(kind: Kind, field: &str, error: impl Display) -> Result<UserEr
         Kind::Invalid | Kind::TooLarge => ErrorCode::Invalid,
         Kind::NotFound => ErrorCode::NotFound,
         Kind::Conflict => ErrorCode::Conflict,
-        Kind::Unavailable | Kind::Overloaded => return Err(refuse(Code::Unavailable, "the database does not answer: try again")),
+        Kind::Unavailable | Kind::Overloaded => {
+            let text = "the database did not answer: look whether it was done before you try again";
+            return Err(refuse(Code::Unavailable, text));
+        }
         Kind::Unauthenticated | Kind::Forbidden => return Err(refuse(Code::Forbidden, error.to_string())),
         Kind::Internal => return Err(internal(error)),
     };

@@ -116,7 +116,7 @@ pub enum DataClass {
 pub enum ApiScope {
     /// Read.
     Read,
-    /// Read personal data in the clear.
+    /// Read personal data in the clear; until values are masked for the others, READ shows them too.
     ReadPii,
     /// Change customers, records and definitions.
     Write,

@@ -42,6 +42,21 @@ where
     loaders.load_one(key).await.map_err(|cause| error::store(&cause))
 }
 
+/// Asks many questions of one kind at once; what has no answer is left out.
+pub async fn ask_many<K>(
+    ctx: &Context<'_>,
+    keys: impl IntoIterator<Item = K>,
+) -> Result<HashMap<K, <Questions as Loader<K>>::Value>>
+where
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+    Questions: Loader<K, Error = Arc<StoreError>>,
+{
+    let loaders = ctx
+        .data::<Loaders>()
+        .map_err(|_| error::internal("a request without loaders"))?;
+    loaders.load_many(keys).await.map_err(|cause| error::store(&cause))
+}
+
 /// Which customer is this id today?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CustomerOf(pub CustomerId);

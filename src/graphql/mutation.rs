@@ -10,7 +10,7 @@ use super::scalars::DateTime;
 use super::{principal, services};
 use crate::access::{self, AccessError, NewKey, Scope};
 use crate::ingest::source::{self, NewSource, SourceChange, SourceError, SourceWithKey};
-use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject};
 
 /// A new source.
 #[derive(Clone, Debug, InputObject)]
@@ -23,13 +23,13 @@ pub struct SourceCreateInput {
     channel: Channel,
     /// Where sources disagree and a rule asks for trust, the higher wins.
     #[graphql(default)]
-    trust: i64,
+    trust: i32,
     /// A write key that senders already use, 16 to 255 visible characters without a colon; null: one is made.
     write_key: Option<String>,
     /// The largest event it may send, in bytes of JSON; null: the server's default.
-    max_event_bytes: Option<i64>,
+    max_event_bytes: Option<i32>,
     /// The largest request it may send, in bytes after decompression; null: the server's default.
-    max_batch_bytes: Option<i64>,
+    max_batch_bytes: Option<i32>,
 }
 
 /// Changes to a source; what is null stays as it is.
@@ -40,16 +40,16 @@ pub struct SourceUpdateInput {
     /// A new name.
     name: Option<String>,
     /// A new trust.
-    trust: Option<i64>,
+    trust: Option<i32>,
     /// Whether it may send.
     enabled: Option<bool>,
     /// Make a new write key; the old one works for a day more.
     #[graphql(default)]
     rotate_write_key: bool,
-    /// The largest event it may send, in bytes of JSON.
-    max_event_bytes: Option<i64>,
-    /// The largest request it may send, in bytes after decompression.
-    max_batch_bytes: Option<i64>,
+    /// The largest event it may send, in bytes of JSON; an explicit null: the server's default.
+    max_event_bytes: MaybeUndefined<i32>,
+    /// The largest request it may send, in bytes after decompression; an explicit null: the server's default.
+    max_batch_bytes: MaybeUndefined<i32>,
 }
 
 /// A new API key.
@@ -138,10 +138,10 @@ impl Mutation {
             key: input.key,
             name: input.name,
             channel: input.channel.into(),
-            trust: input.trust,
+            trust: i64::from(input.trust),
             write_key: input.write_key,
-            max_event_bytes: input.max_event_bytes,
-            max_batch_bytes: input.max_batch_bytes,
+            max_event_bytes: input.max_event_bytes.map(i64::from),
+            max_batch_bytes: input.max_batch_bytes.map(i64::from),
         };
         let made = source::create(&services.store, services.now(), &principal(ctx)?.actor(), new).await;
         services.sources.forget();
@@ -170,11 +170,11 @@ impl Mutation {
         let id = node_id::source_id(&input.id).map_err(|reason| error::bad_input("input.id", reason))?;
         let change = SourceChange {
             name: input.name,
-            trust: input.trust,
+            trust: input.trust.map(i64::from),
             enabled: input.enabled,
             rotate_write_key: input.rotate_write_key,
-            max_event_bytes: input.max_event_bytes,
-            max_batch_bytes: input.max_batch_bytes,
+            max_event_bytes: limit_change(&input.max_event_bytes),
+            max_batch_bytes: limit_change(&input.max_batch_bytes),
         };
         let changed = source::update(&services.store, services.now(), &principal(ctx)?.actor(), id, change).await;
         services.sources.forget();
@@ -242,6 +242,15 @@ impl Mutation {
                 ..ApiKeyRevokePayload::default()
             },
         })
+    }
+}
+
+/// Undefined leaves a limit alone, null resets it.
+fn limit_change(limit: &MaybeUndefined<i32>) -> Option<Option<i64>> {
+    match limit {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => Some(None),
+        MaybeUndefined::Value(bytes) => Some(Some(i64::from(*bytes))),
     }
 }
 

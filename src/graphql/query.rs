@@ -32,6 +32,7 @@ pub enum Node {
     Event(EventNode),
     Purchase(PurchaseNode),
     Product(ProductNode),
+    RejectedItem(RejectedItemNode),
 }
 
 /// A value by which a customer is recognised, as anybody would type it.
@@ -211,7 +212,9 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             .remove(&key)
             .map(PurchaseNode)
             .map(Node::Purchase),
-        NodeId::RejectedItem(_) => None,
+        NodeId::RejectedItem(id) => read(ingest::store::rejected_by_id(reader, id).await)?
+            .map(RejectedItemNode)
+            .map(Node::RejectedItem),
     })
 }
 

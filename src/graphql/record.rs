@@ -3,7 +3,7 @@
 use super::customer::CustomerNode;
 use super::error;
 use super::kinds::{Channel, IdentifierKind, IdentifierState};
-use super::loaders::{CustomerOf, IdentifiersOf, SeenOf, SourceOf, ask};
+use super::loaders::{CustomerOf, IdentifiersOf, SeenOf, SourceOf, ask, ask_many};
 use super::node_id::NodeId;
 use super::scalars::DateTime;
 use crate::base::SourceId;
@@ -40,8 +40,8 @@ impl SourceNode {
     }
 
     /// Where sources disagree and a rule asks for trust, the higher wins.
-    async fn trust(&self) -> i64 {
-        self.0.trust
+    async fn trust(&self) -> i32 {
+        i32::try_from(self.0.trust).unwrap_or(i32::MAX)
     }
 
     /// Whether it may send.
@@ -165,10 +165,12 @@ impl IdentifierNode {
 
     /// The sources that showed it.
     async fn sources(&self, ctx: &Context<'_>) -> Result<Vec<SourceNode>> {
-        let mut sources = Vec::with_capacity(self.0.sources.len());
-        for id in &self.0.sources {
-            sources.push(source_node(ctx, *id).await?);
-        }
-        Ok(sources)
+        let sources = ask_many(ctx, self.0.sources.iter().map(|id| SourceOf(*id))).await?;
+        Ok(self
+            .0
+            .sources
+            .iter()
+            .filter_map(|id| sources.get(&SourceOf(*id)).cloned().map(SourceNode))
+            .collect())
     }
 }

@@ -11,7 +11,7 @@ use crate::ingest::message::Refusal;
 use crate::ingest::source::MAX_LIMIT_BYTES;
 use crate::ingest::{Arrival, Body, BodyFault, Limits, Message, RefusedItem};
 use crate::pipeline::intake::Delivery;
-use crate::pipeline::queue::IntakeError;
+use crate::pipeline::queue::{IntakeError, Receipt};
 use axum::Router;
 use axum::body::Body as HttpBody;
 use axum::extract::{ConnectInfo, Path, State};
@@ -63,7 +63,7 @@ pub fn routes() -> Router<Doors> {
         }
     }
     router
-        .route("/projects/{write_key}/settings", get(settings).fallback(method_not_allowed))
+        .route("/projects/{write_key}/settings", get(settings).fallback(settings_take_get))
         .fallback(no_such_endpoint)
         .layer(middleware::from_fn(cors))
 }
@@ -191,8 +191,7 @@ async fn accept_batch(doors: &Doors, address: SocketAddr, headers: &HeaderMap, b
     let body = Body::batch(&received.bytes)?;
     let arrival = received.arrival(doors);
     let (messages, refused) = body.into_messages(received.limits, &arrival, doors.services.store.ids())?;
-    let messages = messages.into_iter().map(|(_, message)| message).collect();
-    deliver(doors, &received, &arrival, messages, refused).await
+    deliver(doors, &received, &arrival, messages, refused).await.map(|_| ())
 }
 
 async fn accept_single(
@@ -209,7 +208,10 @@ async fn accept_single(
     let arrival = received.arrival(doors);
     let message =
         Body::single(&received.bytes)?.into_message(Some(kind), received.limits, &arrival, doors.services.store.ids())?;
-    deliver(doors, &received, &arrival, vec![message], Vec::new()).await
+    let receipts = deliver(doors, &received, &arrival, vec![message], Vec::new()).await?;
+    receipts
+        .into_iter()
+        .try_for_each(|receipt| receipt.map(|_| ()).map_err(Refused::from))
 }
 
 async fn deliver(
@@ -218,11 +220,11 @@ async fn deliver(
     arrival: &Arrival<'_>,
     messages: Vec<Message>,
     refused: Vec<RefusedItem>,
-) -> Result<(), Refused> {
+) -> Result<Vec<Receipt>, Refused> {
     if messages.is_empty() && refused.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    metrics::counter!("tributary_events_rejected_total").increment(refused.len() as u64);
+    let refused_before = refused.len();
     let delivery = Delivery {
         source_id: arrival.source,
         source_key: received.source.key.clone(),
@@ -230,14 +232,11 @@ async fn deliver(
         messages,
         refused,
     };
-    let is_single = delivery.messages.len() == 1 && delivery.refused.is_empty();
     let receipts = doors.intake.deliver(delivery).await?;
     let accepted = receipts.iter().filter(|receipt| receipt.is_ok()).count();
     metrics::counter!("tributary_events_accepted_total").increment(accepted as u64);
-    match receipts.into_iter().next() {
-        Some(Err(refusal)) if is_single => Err(refusal.into()),
-        _ => Ok(()),
-    }
+    metrics::counter!("tributary_events_rejected_total").increment((refused_before + receipts.len() - accepted) as u64);
+    Ok(receipts)
 }
 
 impl Received {
@@ -377,6 +376,15 @@ async fn method_not_allowed() -> Response {
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         "this endpoint takes POST",
+    )
+    .into_response()
+}
+
+async fn settings_take_get() -> Response {
+    Refused::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this endpoint takes GET",
     )
     .into_response()
 }

@@ -40,6 +40,19 @@ pub struct Identifier {
     pub sources: Vec<SourceId>,
 }
 
+impl Identifier {
+    /// Another record has shown it too.
+    pub fn seen_also(&mut self, other: &Self) {
+        self.first_seen_at = self.first_seen_at.min(other.first_seen_at);
+        self.last_seen_at = self.last_seen_at.max(other.last_seen_at);
+        for source in &other.sources {
+            if !self.sources.contains(source) {
+                self.sources.push(*source);
+            }
+        }
+    }
+}
+
 /// A record shows an identifier that it did not show before.
 #[derive(Clone, Debug)]
 pub struct NewLink {

@@ -44,7 +44,8 @@ pub async fn known(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<
     Ok(known)
 }
 
-/// Locks records by raising their `rev`, in the order of their ids, and reads them.
+/// Locks records by raising their `rev`, and reads them. Sorted ids make the usual plan lock in one order; where it does not, the
+/// deadlock is tried again.
 pub async fn lock_records(db: &impl ConnectionTrait, ids: impl IntoIterator<Item = RecordId>) -> Result<Vec<Record>, StoreError> {
     let mut ids: Vec<Uuid> = ids.into_iter().map(|id| id.0).collect();
     if ids.is_empty() {

@@ -87,7 +87,8 @@ pub struct Arrival<'a> {
 impl<'a> Body<'a> {
     /// A batch: `{"batch": [...]}`.
     pub fn batch(bytes: &'a [u8]) -> Result<Self, BodyFault> {
-        let envelope: Envelope<'a> = serde_json::from_str(text(bytes)?).map_err(|error| not_json(&error))?;
+        let text = object_text(bytes)?;
+        let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
         if envelope.batch.is_none() {
             return Err(BodyFault::new("invalid_batch", "the body needs \"batch\": a list of events"));
         }
@@ -96,10 +97,7 @@ impl<'a> Body<'a> {
 
     /// One message, the whole body.
     pub fn single(bytes: &'a [u8]) -> Result<Self, BodyFault> {
-        let raw: &RawValue = serde_json::from_str(text(bytes)?).map_err(|error| not_json(&error))?;
-        if !raw.get().starts_with('{') {
-            return Err(BodyFault::new("invalid_json", "the body must be a JSON object"));
-        }
+        let raw: &RawValue = serde_json::from_str(object_text(bytes)?).map_err(|error| not_json(&error))?;
         // A message whose other fields are beyond repair is refused later, with the field; then only the header can name the key.
         let write_key = serde_json::from_str::<SingleEnvelope>(raw.get())
             .ok()
@@ -132,16 +130,16 @@ impl<'a> Body<'a> {
     ) -> Result<Message, Refusal> {
         let raw = self.single.map(RawValue::get).unwrap_or_default();
         let around = arrival.surroundings(kind, None, None, None);
-        read(raw, limits, &around, arrival, ids)
+        read(0, raw, limits, &around, arrival, ids)
     }
 
-    /// Reads each item of a batch: messages with their places, and what was refused.
+    /// Reads each item of a batch: messages, and what was refused.
     pub fn into_messages(
         self,
         limits: Limits,
         arrival: &Arrival<'_>,
         ids: &Ids,
-    ) -> Result<(Vec<(usize, Message)>, Vec<RefusedItem>), BodyFault> {
+    ) -> Result<(Vec<Message>, Vec<RefusedItem>), BodyFault> {
         let items = self.envelope.batch.unwrap_or_default();
         if items.len() > limits.events {
             let message = format!(
@@ -157,8 +155,8 @@ impl<'a> Body<'a> {
         let mut messages = Vec::with_capacity(items.len());
         let mut refused = Vec::new();
         for (index, raw) in items.into_iter().enumerate() {
-            match read(raw.get(), limits, &around, arrival, ids) {
-                Ok(message) => messages.push((index, message)),
+            match read(index, raw.get(), limits, &around, arrival, ids) {
+                Ok(message) => messages.push(message),
                 Err(refusal) => refused.push(RefusedItem {
                     index,
                     refusal,
@@ -192,7 +190,14 @@ impl Arrival<'_> {
     }
 }
 
-fn read(raw: &str, limits: Limits, around: &Surroundings<'_>, arrival: &Arrival<'_>, ids: &Ids) -> Result<Message, Refusal> {
+fn read(
+    place: usize,
+    raw: &str,
+    limits: Limits,
+    around: &Surroundings<'_>,
+    arrival: &Arrival<'_>,
+    ids: &Ids,
+) -> Result<Message, Refusal> {
     if raw.len() > limits.event_bytes {
         let message = format!("the event has {} bytes, the limit is {}", raw.len(), limits.event_bytes);
         return Err(Refusal {
@@ -206,7 +211,9 @@ fn read(raw: &str, limits: Limits, around: &Surroundings<'_>, arrival: &Arrival<
         message: fault.message,
         field: Some(fault.field).filter(|field| !field.is_empty()),
     })?;
-    segment::message(item, around, || format!("server-{}", ids.time_ordered(arrival.received_at)))
+    let mut message = segment::message(item, around, || format!("server-{}", ids.time_ordered(arrival.received_at)))?;
+    message.place = place;
+    Ok(message)
 }
 
 /// `context` and `integrations` of the batch belong to every item, so a fault in them is a fault of the request.
@@ -231,6 +238,21 @@ fn text(bytes: &[u8]) -> Result<&str, BodyFault> {
         )
     })?;
     Ok(text.trim_start_matches('\u{feff}'))
+}
+
+/// The reader would take a list for an object whose fields come in order, so the first character is looked at.
+fn object_text(bytes: &[u8]) -> Result<&str, BodyFault> {
+    let text = text(bytes)?.trim_start();
+    match text.chars().next() {
+        Some('[' | '"' | '0'..='9' | '-' | 't' | 'f' | 'n') => {
+            let code = "invalid_batch";
+            Err(BodyFault::new(
+                code,
+                "the body must be a JSON object: {\"batch\": [...]} or one event",
+            ))
+        }
+        _ => Ok(text),
+    }
 }
 
 fn not_json(error: &serde_json::Error) -> BodyFault {

@@ -35,9 +35,10 @@ pub fn order_report(name: &str, properties: &Map<String, Value>, message_id: &st
         Some(_) => return Err(refuse("currency", &MoneyError::NotACurrency)),
     };
     let lines = lines(properties)?;
+    let or_sum = |amount: Option<Decimal>| if amount.is_some() { Ok(amount) } else { sum_of(&lines) };
     let amount = match kind {
-        OrderReportKind::Completed | OrderReportKind::Updated => goods_amount(properties)?.or_else(|| sum_of(&lines)),
-        OrderReportKind::Refunded => first_amount(properties, &["revenue", "total", "value"])?.or_else(|| sum_of(&lines)),
+        OrderReportKind::Completed | OrderReportKind::Updated => or_sum(goods_amount(properties)?)?,
+        OrderReportKind::Refunded => or_sum(first_amount(properties, &["revenue", "total", "value"])?)?,
         OrderReportKind::Cancelled => None,
     };
     check_fits(amount, &lines, currency.as_ref())?;
@@ -108,6 +109,9 @@ fn lines(properties: &Map<String, Value>) -> Result<Vec<OrderLine>, Refusal> {
         .collect()
 }
 
+/// More pieces than this are one at the price of all: a quantity is a 32-bit number for those who ask.
+const MAX_PIECES: u64 = i32::MAX as u64;
+
 /// One product of an order; `None` when it names neither product id nor sku, since then nothing can be said of it later.
 fn line(i: usize, product: &Value) -> Result<Option<OrderLine>, Refusal> {
     let Value::Object(product) = product else {
@@ -139,7 +143,7 @@ fn line(i: usize, product: &Value) -> Result<Option<OrderLine>, Refusal> {
     };
     // Goods sold by weight: a line of one piece at the price of all of it, so that the money stays exact.
     let (quantity, price) = match i64::try_from(quantity) {
-        Ok(whole) if quantity.is_integer() => (whole, price),
+        Ok(whole) if quantity.is_integer() && whole.unsigned_abs() <= MAX_PIECES => (whole, price),
         _ => {
             let whole = price.map(|price| {
                 price
@@ -158,21 +162,24 @@ fn line(i: usize, product: &Value) -> Result<Option<OrderLine>, Refusal> {
     }))
 }
 
-/// What the lines add up to, if every line has a price.
-fn sum_of(lines: &[OrderLine]) -> Option<Decimal> {
-    if lines.is_empty() {
-        return None;
+/// What the lines add up to; `None` when one of them has no price.
+fn sum_of(lines: &[OrderLine]) -> Result<Option<Decimal>, Refusal> {
+    let mut sum: Option<Decimal> = None;
+    for line in lines {
+        let Some(price) = line.price else { return Ok(None) };
+        let added = price
+            .checked_mul(Decimal::from(line.quantity))
+            .and_then(|amount| sum.unwrap_or_default().checked_add(amount));
+        sum = Some(added.ok_or_else(|| refuse("products", &MoneyError::TooLarge))?);
     }
-    lines
-        .iter()
-        .map(|line| line.price?.checked_mul(Decimal::from(line.quantity)))
-        .sum()
+    Ok(sum)
 }
 
 fn text(properties: &Map<String, Value>, name: &str) -> Option<String> {
     match properties.get(name)? {
         Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
-        Value::Number(number) => Some(number.to_string()),
+        // Beyond 64 bits a number has lost digits, and two orders would share one id.
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
         _ => None,
     }
 }
@@ -227,6 +234,20 @@ mod tests {
         let products = json!({"order_id":"o","products":[{"sku":"a","price":10,"quantity":2},{"sku":"b","price":"2.50"}]});
         assert_eq!(amount("Completed Order", products).as_deref(), Some("22.50"));
         assert_eq!(amount("Order Completed", json!({"order_id":"o"})), None);
+    }
+
+    #[test]
+    fn sums_beyond_all_measure_are_refused() {
+        for properties in [
+            json!({"order_id":"o","products":[{"sku":"a","price":7.9e28},{"sku":"b","price":7.9e28}]}),
+            json!({"order_id":"o","products":[{"sku":"a","price":7.9e28,"quantity":9}]}),
+            json!({"order_id":"o","total":7.9e28,"shipping":-7.9e28}),
+        ] {
+            assert_eq!(
+                report("Order Completed", properties).expect_err("refused").code,
+                "invalid_amount"
+            );
+        }
     }
 
     #[test]

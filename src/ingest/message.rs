@@ -11,6 +11,8 @@ use crate::base::money::Currency;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     pub source: SourceId,
+    /// Its place in its request, from 0.
+    pub place: usize,
     pub kind: EventKind,
     /// The sender's, or made by us when it sent none; repeated by retries.
     pub message_id: String,
@@ -33,6 +35,23 @@ pub struct Message {
     pub properties: Map<String, Value>,
     /// `context` and every other field of the message that has no column.
     pub context: Map<String, Value>,
+}
+
+impl Message {
+    /// The message as it was read, for the list of refused items when the database refuses it.
+    pub fn as_read(&self) -> Value {
+        let mut fields = self.context.clone();
+        fields.insert("messageId".to_owned(), self.message_id.clone().into());
+        fields.insert("name".to_owned(), self.name.clone().into());
+        fields.insert("key".to_owned(), self.external_key.clone().into());
+        let body = if matches!(self.kind, EventKind::Identify | EventKind::Group) {
+            "traits"
+        } else {
+            "properties"
+        };
+        fields.insert(body.to_owned(), Value::Object(self.properties.clone()));
+        Value::Object(fields)
+    }
 }
 
 /// A value by which a person may be recognised, not yet normalised.

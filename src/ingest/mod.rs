@@ -19,7 +19,7 @@ pub use body::{Arrival, Body, BodyFault, Limits, RefusedItem};
 pub use catalogue::{Catalogue, Sightings};
 pub use message::Message;
 pub use source::SourceDirectory;
-pub use store::insert_rejected;
+pub use store::{Rejection, insert_rejected};
 
 /// Parses an item's stored text as strictly as intake does; `None` when it could not be read then either.
 pub fn readable_payload(text: &str) -> Option<serde_json::Value> {

@@ -2,7 +2,7 @@
 
 use super::commerce;
 use super::message::{Assertion, Message, Refusal};
-use super::time::times;
+use super::time::{Times, times};
 use super::traits;
 use crate::base::{Instant, SourceId};
 use entity::{EventKind, IdentifierKind};
@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 /// Longest id a message may carry; libraries stay under 100.
 const MAX_ID_CHARS: usize = 255;
 const MAX_NAME_CHARS: usize = 255;
+/// More than anybody says about a person in one message.
+const MAX_TRAITS: usize = 1000;
 
 /// What surrounds a message.
 #[derive(Clone, Copy, Debug)]
@@ -87,13 +89,27 @@ pub fn message(item: Value, around: &Surroundings<'_>, new_id: impl FnOnce() -> 
     let said_of_person = (kind == EventKind::Identify).then_some(&body);
     let traits = traits::canonical(said_of_person, object_in(&context, "traits")?);
     refuse_protected(&traits, around.protected_traits)?;
+    check_trait_names(&traits)?;
+    if let (Some(_), Some(anonymous_id)) = (&user_id, &anonymous_id) {
+        // The record's key says one of the two; this says which device it was.
+        fields.insert("anonymousId".to_owned(), anonymous_id.clone().into());
+    }
+    forget_read_times(&mut fields, &times);
     let identifiers = identifiers(user_id, anonymous_id, &traits, &context);
+    if let Some(assertion) = identifiers.iter().find(|assertion| (around.is_internal_id)(&assertion.value)) {
+        let message = format!(
+            "{} is an id of this server, which no source may claim as its own",
+            assertion.value
+        );
+        return Err(Refusal::new("internal_id", "context", message));
+    }
     let order = match kind {
         EventKind::Track => commerce::order_report(&name, &body, &message_id)?,
         _ => None,
     };
     Ok(Message {
         source: around.source,
+        place: 0,
         kind,
         message_id,
         name,
@@ -157,8 +173,16 @@ fn id(fields: &mut Map<String, Value>, name: &str, snake_case: &str) -> Result<O
     let text = match value {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) => text.trim().to_owned(),
-        Some(Value::Number(number)) => number.to_string(),
-        Some(_) => return Err(Refusal::new("invalid_id", name, "must be a text or a number")),
+        // Beyond 64 bits a number has lost digits, and two people would share one id.
+        Some(Value::Number(number)) if !number.is_f64() => number.to_string(),
+        Some(Value::Number(_)) => {
+            return Err(Refusal::new(
+                "invalid_id",
+                name,
+                "is no whole number of 64 bits: send it as a text",
+            ));
+        }
+        Some(_) => return Err(Refusal::new("invalid_id", name, "must be a text or a whole number")),
     };
     if text.chars().count() > MAX_ID_CHARS {
         return Err(Refusal::new(
@@ -283,7 +307,7 @@ fn refuse_protected(traits: &[(String, Value)], protected: &[String]) -> Result<
             let remedy = "consent is not a trait: send context.consent.categoryPreferences";
             return Err(Refusal::new("protected_trait", format!("traits.{name}"), remedy));
         }
-        if protected.contains(name) {
+        if protected.iter().any(|protected| traits::canonical_name(protected) == name) {
             return Err(Refusal::new(
                 "protected_trait",
                 format!("traits.{name}"),
@@ -292,6 +316,28 @@ fn refuse_protected(traits: &[(String, Value)], protected: &[String]) -> Result<
         }
     }
     Ok(())
+}
+
+/// A name is a key of the catalogue, and keys are short.
+fn check_trait_names(traits: &[(String, Value)]) -> Result<(), Refusal> {
+    if traits.len() > MAX_TRAITS {
+        return Err(Refusal::new(
+            "too_many_traits",
+            "traits",
+            format!("may name {MAX_TRAITS} traits: put lists and tables into one"),
+        ));
+    }
+    match traits
+        .iter()
+        .find(|(name, _)| name.is_empty() || name.chars().count() > MAX_NAME_CHARS)
+    {
+        Some(_) => Err(Refusal::new(
+            "invalid_trait_name",
+            "traits",
+            format!("a trait's name must have 1 to {MAX_NAME_CHARS} characters"),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn identifiers(
@@ -361,26 +407,27 @@ fn external_kind(type_name: &str) -> (IdentifierKind, &str) {
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
         _ => None,
     }
 }
 
-/// What is kept beside the columns: everything the sender said, but its write key.
+/// Times that have columns need not be kept twice; those that could not be read, or were not used, stay as they came.
+fn forget_read_times(fields: &mut Map<String, Value>, times: &Times) {
+    if times.original_at.is_some() && fields.remove("timestamp").is_none_or(|stated| stated.is_null()) {
+        fields.remove("originalTimestamp");
+    }
+    if times.sent_at.is_some() {
+        fields.remove("sentAt");
+    }
+}
+
+/// What is kept beside the columns: everything the sender said, but its write key and its library's own notes.
 fn rest(fields: Map<String, Value>, context: Map<String, Value>, integrations: Map<String, Value>) -> Map<String, Value> {
-    const HAVE_COLUMNS: [&str; 8] = [
-        "type",
-        "writeKey",
-        "timestamp",
-        "originalTimestamp",
-        "sentAt",
-        "receivedAt",
-        "version",
-        "_metadata",
-    ];
+    const NOT_KEPT: [&str; 5] = ["type", "writeKey", "receivedAt", "version", "_metadata"];
     let mut rest: Map<String, Value> = fields
         .into_iter()
-        .filter(|(name, _)| !HAVE_COLUMNS.contains(&name.as_str()))
+        .filter(|(name, _)| !NOT_KEPT.contains(&name.as_str()))
         .collect();
     if !context.is_empty() {
         rest.insert("context".to_owned(), Value::Object(context));

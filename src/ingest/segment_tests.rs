@@ -75,6 +75,21 @@ fn what_a_call_needs_is_asked_for_by_name() {
         ),
         (json!({"type":"track","userId":{},"event":"e"}), "invalid_id", "userId"),
         (
+            json!({"type":"track","userId":123456789012345678901.0,"event":"e"}),
+            "invalid_id",
+            "userId",
+        ),
+        (
+            json!({"type":"identify","userId":"u","traits":{("x".repeat(300)): 1}}),
+            "invalid_trait_name",
+            "traits",
+        ),
+        (
+            json!({"type":"page","userId":"u","context":{"externalIds":[{"id":"cus_other","type":"user_id"}]}}),
+            "internal_id",
+            "context",
+        ),
+        (
             json!({"type":"track","userId":"u","event":"e","messageId":"x".repeat(256)}),
             "id_too_long",
             "messageId",
@@ -142,6 +157,19 @@ fn unknown_fields_are_kept_and_the_write_key_is_not() {
         json!({"mood":"good","integrations":{"All":true}})
     );
     assert_eq!((message.name.as_str(), message.message_id.as_str()), ("page", "made"));
+}
+
+#[test]
+fn the_device_of_a_known_user_and_an_unreadable_time_are_kept() {
+    let message =
+        read(json!({"type":"page","userId":"u","anonymousId":"a","timestamp":"soon","originalTimestamp":"2026-06-01T11:00:00Z"}));
+    let message = message.expect("accepted");
+    assert_eq!(
+        Value::Object(message.context),
+        json!({"anonymousId":"a","timestamp":"soon","originalTimestamp":"2026-06-01T11:00:00Z"})
+    );
+    let message = read(json!({"type":"page","userId":"u","timestamp":"2026-06-01T11:00:00Z","sentAt":"2026-06-01T12:00:00Z"}));
+    assert_eq!(message.expect("accepted").context, Map::new());
 }
 
 #[test]

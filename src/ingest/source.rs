@@ -14,6 +14,8 @@ const OLD_KEY_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// A source changed by another instance or by the command line is seen after this long.
 const CACHED_FOR: Duration = Duration::from_secs(5);
 const MAX_KEY_CHARS: usize = 64;
+/// Enough to rank any number of sources.
+const MAX_TRUST: i64 = 1_000_000;
 /// The most a source's limits can be raised to.
 pub const MAX_LIMIT_BYTES: i64 = 4 * 1024 * 1024;
 
@@ -37,8 +39,9 @@ pub struct SourceChange {
     pub trust: Option<i64>,
     pub enabled: Option<bool>,
     pub rotate_write_key: bool,
-    pub max_event_bytes: Option<i64>,
-    pub max_batch_bytes: Option<i64>,
+    /// `Some(None)`: back to the server's default.
+    pub max_event_bytes: Option<Option<i64>>,
+    pub max_batch_bytes: Option<Option<i64>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +100,7 @@ pub struct SourceWithKey {
 pub async fn create(store: &Store, now: Instant, actor: &Actor, new: NewSource) -> Result<SourceWithKey, SourceError> {
     check_key(&new.key)?;
     check_name(&new.name)?;
+    check_trust(Some(new.trust))?;
     check_limits(new.max_event_bytes, new.max_batch_bytes)?;
     let write_key = match &new.write_key {
         Some(write_key) => check_write_key(write_key)?,
@@ -127,7 +131,13 @@ pub async fn create(store: &Store, now: Instant, actor: &Actor, new: NewSource) 
                     return Err(SourceError::WriteKeyTaken);
                 }
                 let object = model.key.clone();
-                store::insert_source(tx, model).await?;
+                // Somebody else may have made it between the look and the write.
+                store::insert_source(tx, model)
+                    .await
+                    .map_err(|error| match error.is_unique_violation() {
+                        true => SourceError::KeyTaken(object.clone()),
+                        false => error.into(),
+                    })?;
                 Ok(access::record_deed(tx, &ids, now, &actor, "source.create", &object, serde_json::json!({})).await?)
             })
         })
@@ -150,7 +160,8 @@ pub async fn update(
     if let Some(name) = &change.name {
         check_name(name)?;
     }
-    check_limits(change.max_event_bytes, change.max_batch_bytes)?;
+    check_trust(change.trust)?;
+    check_limits(change.max_event_bytes.flatten(), change.max_batch_bytes.flatten())?;
     let write_key = change.rotate_write_key.then(|| key::new_write_key(store.ids()));
     store
         .transact(|tx, _| {
@@ -159,13 +170,23 @@ pub async fn update(
                 let mut source = store::source_by_id(tx, id).await?.ok_or(SourceError::NotFound)?;
                 apply(&mut source, &change);
                 if let Some(write_key) = &write_key {
-                    source.previous_key_digest = Some(std::mem::replace(&mut source.write_key_digest, key::digest(write_key).to_vec()));
+                    source.previous_key_digest = Some(std::mem::replace(
+                        &mut source.write_key_digest,
+                        key::digest(write_key).to_vec(),
+                    ));
                     source.previous_key_until = Some(now.plus(OLD_KEY_GRACE).micros());
                 }
                 store::update_source(tx, source.clone()).await?;
-                let detail = serde_json::json!({"name": change.name, "trust": change.trust, "enabled": change.enabled, "rotated": change.rotate_write_key});
+                let detail = serde_json::json!({
+                    "name": change.name, "trust": change.trust, "enabled": change.enabled, "rotated": change.rotate_write_key,
+                    "maxEventBytes": change.max_event_bytes, "maxBatchBytes": change.max_batch_bytes,
+                });
                 let transaction = access::record_deed(tx, &ids, now, &actor, "source.update", &source.key, detail).await?;
-                Ok(SourceWithKey { source, write_key, transaction })
+                Ok(SourceWithKey {
+                    source,
+                    write_key,
+                    transaction,
+                })
             })
         })
         .await
@@ -177,8 +198,8 @@ fn apply(source: &mut source::Model, change: &SourceChange) {
     }
     source.trust = change.trust.unwrap_or(source.trust);
     source.enabled = change.enabled.unwrap_or(source.enabled);
-    source.max_event_bytes = change.max_event_bytes.or(source.max_event_bytes);
-    source.max_batch_bytes = change.max_batch_bytes.or(source.max_batch_bytes);
+    source.max_event_bytes = change.max_event_bytes.unwrap_or(source.max_event_bytes);
+    source.max_batch_bytes = change.max_batch_bytes.unwrap_or(source.max_batch_bytes);
 }
 
 fn check_key(key: &str) -> Result<(), SourceError> {
@@ -199,6 +220,16 @@ fn check_name(name: &str) -> Result<(), SourceError> {
         return Err(SourceError::Invalid {
             field: "name",
             message: "must have 1 to 255 characters".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn check_trust(trust: Option<i64>) -> Result<(), SourceError> {
+    if trust.is_some_and(|trust| !(-MAX_TRUST..=MAX_TRUST).contains(&trust)) {
+        return Err(SourceError::Invalid {
+            field: "trust",
+            message: format!("must lie between -{MAX_TRUST} and {MAX_TRUST}"),
         });
     }
     Ok(())

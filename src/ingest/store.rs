@@ -11,6 +11,7 @@ use sea_orm::{
     ActiveEnum as _, ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _,
     IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
 };
+use std::collections::BTreeMap;
 
 /// A refused item keeps this much of its text.
 const KEPT_PAYLOAD_BYTES: usize = 32 * 1024;
@@ -63,36 +64,49 @@ pub async fn sources(db: &impl ConnectionTrait, page: &Page<String>) -> Result<S
     Ok(Slice::from_one_more(query.all(db).await?, page.first))
 }
 
+/// A refused item, and where and when it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Rejection<'i> {
+    pub source: SourceId,
+    pub received_at: Instant,
+    pub item: &'i RefusedItem,
+}
+
 /// Writes refused items; one that was refused before, from the same place of the same batch, is listed once.
-pub async fn insert_rejected(
+pub async fn insert_rejected<'i>(
     tx: &impl ConnectionTrait,
     store: &Store,
-    source: SourceId,
-    received_at: Instant,
-    refused: &[RefusedItem],
+    rejections: impl Iterator<Item = Rejection<'i>>,
 ) -> Result<(), StoreError> {
-    let id = |item: &RefusedItem| {
+    let id = |rejection: &Rejection<'_>| {
+        let item = rejection.item;
         let index = item.index.to_le_bytes();
         let parts = [
-            source.0.as_bytes().as_slice(),
+            rejection.source.0.as_bytes().as_slice(),
             &index,
             item.refusal.code.as_bytes(),
             item.payload.as_bytes(),
         ];
         store.hash_key().id("rejected_item", &parts)
     };
+    // Two requests of one group may hold the same item.
+    let rejections: BTreeMap<uuid::Uuid, Rejection<'_>> = rejections.map(|rejection| (id(&rejection), rejection)).collect();
+    let items = || rejections.values().map(|rejection| rejection.item);
     Rows::new()
-        .id("id", refused.iter().map(id))
-        .id("source_id", refused.iter().map(|_| source.0))
-        .int("received_at", refused.iter().map(|_| received_at.micros()))
+        .id("id", rejections.keys().copied())
+        .id("source_id", rejections.values().map(|rejection| rejection.source.0))
+        .int(
+            "received_at",
+            rejections.values().map(|rejection| rejection.received_at.micros()),
+        )
         .int(
             "item_index",
-            refused.iter().map(|item| i64::try_from(item.index).unwrap_or(i64::MAX)),
+            items().map(|item| i64::try_from(item.index).unwrap_or(i64::MAX)),
         )
-        .text("code", refused.iter().map(|item| item.refusal.code.to_owned()))
-        .text("message", refused.iter().map(|item| item.refusal.message.clone()))
-        .optional_text("field", refused.iter().map(|item| item.refusal.field.clone()))
-        .text("payload", refused.iter().map(|item| kept(&item.payload)))
+        .text("code", items().map(|item| item.refusal.code.to_owned()))
+        .text("message", items().map(|item| item.refusal.message.clone()))
+        .optional_text("field", items().map(|item| item.refusal.field.clone()))
+        .text("payload", items().map(|item| kept(&item.payload)))
         .insert(tx, "rejected_item", "ON CONFLICT (id) DO NOTHING")
         .await?;
     Ok(())
@@ -133,6 +147,11 @@ pub async fn rejected(
         query = query.filter(key.lt(Expr::tuple([Expr::val(received_at), Expr::val(id)])));
     }
     Ok(Slice::from_one_more(query.all(db).await?, page.first))
+}
+
+/// A refused item by its id.
+pub async fn rejected_by_id(db: &impl ConnectionTrait, id: uuid::Uuid) -> Result<Option<rejected_item::Model>, StoreError> {
+    Ok(rejected_item::Entity::find_by_id(id).one(db).await?)
 }
 
 fn rejected_filter(filter: &RejectedFilter) -> Condition {

@@ -31,8 +31,11 @@ pub fn times(stated: Option<&Value>, sent: Option<&Value>, received_at: Instant)
     if let (Some(original), Some(sent)) = (original_at, sent_at) {
         let skew = received_at.micros() - sent.micros();
         if skew.unsigned_abs() >= u64::try_from(SKEW_TOLERANCE.as_micros()).unwrap_or(u64::MAX) {
-            occurred_at = Instant::from_micros(original.micros().saturating_add(skew));
-            flags.set(EventFlags::CLOCK_CORRECTED);
+            // A correction that leads out of the calendar corrects nothing.
+            if let Some(corrected) = original.shifted(skew) {
+                occurred_at = corrected;
+                flags.set(EventFlags::CLOCK_CORRECTED);
+            }
         }
     }
     if occurred_at > received_at.plus(FUTURE_TOLERANCE) {

@@ -12,7 +12,7 @@ use crate::feed::{Change, Log};
 use crate::identity::store::Known;
 use crate::identity::{NewLink, NewRecord, Record, RecordTraits, normalise, store as identity_store};
 use crate::ingest::message::Assertion;
-use crate::ingest::{Catalogue, Message, RefusedItem, Sightings, insert_rejected};
+use crate::ingest::{Catalogue, Message, RefusedItem, Rejection, Sightings, insert_rejected};
 use crate::store::{Store, StoreError};
 use entity::{ChangeOp, Topic};
 use sea_orm::DatabaseTransaction;
@@ -35,6 +35,22 @@ pub struct Delivery {
     pub received_at: Instant,
     pub messages: Vec<Message>,
     pub refused: Vec<RefusedItem>,
+}
+
+impl Delivery {
+    fn rejections(&self) -> impl Iterator<Item = Rejection<'_>> {
+        let (source, received_at) = (self.source_id, self.received_at);
+        self.refused.iter().map(move |item| Rejection {
+            source,
+            received_at,
+            item,
+        })
+    }
+
+    /// How many items it brings, refused ones included.
+    pub fn size(&self) -> usize {
+        self.messages.len() + self.refused.len()
+    }
 }
 
 /// A message with what intake derived from it before asking the database.
@@ -75,9 +91,7 @@ pub async fn store(
     for purchase in purchases::apply(tx, keys, &reports).await? {
         log.note(purchase_change(&purchase, people.customer_of(purchase.key.record)));
     }
-    for delivery in deliveries {
-        insert_rejected(tx, store, delivery.source_id, delivery.received_at, &delivery.refused).await?;
-    }
+    insert_rejected(tx, store, deliveries.iter().flat_map(Delivery::rejections)).await?;
     let new_messages = items.iter().filter(|item| item.is_new).map(|item| item.message);
     catalogue.discover(tx, &Sightings::of(new_messages)).await?;
     log.write(tx, now).await?;

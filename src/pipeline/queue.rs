@@ -10,14 +10,11 @@ use crate::ingest::{Catalogue, RefusedItem, Sightings};
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Messages of one commit; a larger group gains nothing and makes everyone in it wait.
 const GROUP_MESSAGES: usize = 2_500;
-/// Each message takes at least this many of the waiting room's places, so that empty deliveries are bounded too.
-const LEAST_PLACES: usize = 1;
-
 /// What becomes of one message of a delivery.
 pub type Receipt = Result<Outcome, Refusal>;
 
@@ -27,8 +24,8 @@ pub enum IntakeError {
     Overloaded,
     #[error("the server is shutting down")]
     Stopping,
-    #[error("the events could not be stored: {0}")]
-    Store(String, Kind),
+    #[error("{text}")]
+    Store { text: &'static str, kind: Kind },
 }
 
 impl IntakeError {
@@ -36,7 +33,22 @@ impl IntakeError {
         match self {
             Self::Overloaded => Kind::Overloaded,
             Self::Stopping => Kind::Unavailable,
-            Self::Store(_, kind) => *kind,
+            Self::Store { kind, .. } => *kind,
+        }
+    }
+}
+
+impl From<StoreError> for IntakeError {
+    /// For the sender: no statement, no value.
+    fn from(error: StoreError) -> Self {
+        let text = match &error {
+            StoreError::Unavailable(_) | StoreError::LostRace => "the database does not answer: send the events again",
+            StoreError::CommitUnknown(_) => "it is unknown whether the events were stored: send them again",
+            StoreError::Statement(_) | StoreError::Schema(_) | StoreError::Corrupt(_) => "internal error",
+        };
+        Self::Store {
+            text,
+            kind: error.kind(),
         }
     }
 }
@@ -47,22 +59,36 @@ pub struct Intake {
     waiting: mpsc::UnboundedSender<Waiting>,
     room: Arc<Semaphore>,
     capacity: usize,
+    committers: usize,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    delivery: Delivery,
-    answer: oneshot::Sender<Result<Vec<Receipt>, IntakeError>>,
-    /// Its places in the waiting room, given back when it is answered.
+enum Waiting {
+    Delivery(Delivery, Answer),
+    /// Whoever takes this commits what it holds and ends.
+    End,
+}
+
+/// Where the receipts go, and the delivery's places in the waiting room, which are free again when it is answered.
+#[derive(Debug)]
+struct Answer {
+    sender: oneshot::Sender<Result<Vec<Receipt>, IntakeError>>,
     _places: OwnedSemaphorePermit,
 }
 
-/// The tasks that commit. They end when every `Intake` is gone and everything handed in is stored.
+impl Answer {
+    fn send(self, receipts: Result<Vec<Receipt>, IntakeError>) {
+        // A sender that hung up has no need of its answer.
+        let _ = self.sender.send(receipts);
+    }
+}
+
+/// The tasks that commit.
 #[derive(Debug)]
 pub struct Committers(Vec<JoinHandle<()>>);
 
 impl Committers {
-    /// Waits until everything handed in is stored.
+    /// Waits until everything handed in before `Intake::close` is stored.
     pub async fn finished(self) {
         for committer in self.0 {
             if let Err(error) = committer.await {
@@ -72,54 +98,61 @@ impl Committers {
     }
 }
 
-/// Starts committers: one on SQLite, which has one writer, `parallel` on PostgreSQL. `capacity`: messages that may wait.
+/// Starts committers: one on SQLite, which has one writer, `parallel` on PostgreSQL. `capacity`: events that may wait.
 pub fn start(store: Store, catalogue: Catalogue, clock: Clock, parallel: usize, capacity: usize) -> (Intake, Committers) {
-    let (sender, receiver) = mpsc::unbounded_channel();
+    let (waiting, receiver) = mpsc::unbounded_channel();
     let receiver = Arc::new(Mutex::new(receiver));
     let last_arrival = Arc::new(AtomicI64::new(0));
-    let count = if store.is_postgres() { parallel.max(1) } else { 1 };
-    let committers = (0..count).map(|_| {
-        let committer = Committer {
-            store: store.clone(),
-            catalogue: catalogue.clone(),
-            clock: clock.clone(),
-            last_arrival: last_arrival.clone(),
-        };
-        tokio::spawn(committer.run(receiver.clone()))
-    });
-    let committers = Committers(committers.collect());
+    let committers = if store.is_postgres() { parallel.max(1) } else { 1 };
+    let committer = Committer {
+        store,
+        catalogue,
+        clock,
+        last_arrival,
+    };
+    let tasks = (0..committers).map(|_| tokio::spawn(committer.clone().run(receiver.clone())));
+    let tasks = Committers(tasks.collect());
     let capacity = capacity.min(Semaphore::MAX_PERMITS);
     (
         Intake {
-            waiting: sender,
+            waiting,
             room: Arc::new(Semaphore::new(capacity)),
             capacity,
+            committers,
         },
-        committers,
+        tasks,
     )
 }
 
 impl Intake {
     /// Stores a delivery; answers a receipt for each of its messages, in order, when they are committed.
     pub async fn deliver(&self, delivery: Delivery) -> Result<Vec<Receipt>, IntakeError> {
-        let count = (delivery.messages.len() + delivery.refused.len()).clamp(LEAST_PLACES, self.capacity);
-        let places = u32::try_from(count).unwrap_or(u32::MAX);
+        let places = u32::try_from(delivery.size().clamp(1, self.capacity)).unwrap_or(u32::MAX);
         let places = self
             .room
             .clone()
             .try_acquire_many_owned(places)
-            .map_err(|_| IntakeError::Overloaded)?;
-        let (answer, answered) = oneshot::channel();
-        let waiting = Waiting {
-            delivery,
-            answer,
-            _places: places,
-        };
+            .map_err(|error| match error {
+                TryAcquireError::NoPermits => IntakeError::Overloaded,
+                TryAcquireError::Closed => IntakeError::Stopping,
+            })?;
+        let (sender, receipts) = oneshot::channel();
+        let waiting = Waiting::Delivery(delivery, Answer { sender, _places: places });
         self.waiting.send(waiting).map_err(|_| IntakeError::Stopping)?;
-        answered.await.map_err(|_| IntakeError::Stopping)?
+        receipts.await.map_err(|_| IntakeError::Stopping)?
+    }
+
+    /// Takes nothing more; the committers store what was handed in and end.
+    pub fn close(&self) {
+        self.room.close();
+        for _ in 0..self.committers {
+            // A committer that has ended already needs no telling.
+            let _ = self.waiting.send(Waiting::End);
+        }
     }
 }
 
+#[derive(Clone)]
 struct Committer {
     store: Store,
     catalogue: Catalogue,
@@ -129,34 +162,39 @@ struct Committer {
 
 impl Committer {
     async fn run(self, receiver: Arc<Mutex<mpsc::UnboundedReceiver<Waiting>>>) {
-        while let Some(group) = next_group(&receiver).await {
-            self.commit(group).await;
+        loop {
+            let (group, ended) = next_group(&receiver).await;
+            if !group.is_empty() {
+                self.commit(group).await;
+            }
+            if ended {
+                return;
+            }
         }
     }
 
-    async fn commit(&self, group: Vec<Waiting>) {
-        let (deliveries, answers): (Vec<_>, Vec<_>) = group
-            .into_iter()
-            .map(|waiting| (waiting.delivery, (waiting.answer, waiting._places)))
-            .unzip();
+    async fn commit(&self, group: Vec<(Delivery, Answer)>) {
+        let (deliveries, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         match self.store_all(&deliveries).await {
             Ok(outcomes) => {
-                for ((answer, _places), outcomes) in answers.into_iter().zip(outcomes) {
-                    // A sender that hung up has no need of its answer.
-                    let _ = answer.send(Ok(outcomes.into_iter().map(Ok).collect()));
+                for (answer, outcomes) in answers.into_iter().zip(outcomes) {
+                    answer.send(Ok(outcomes.into_iter().map(Ok).collect()));
                 }
             }
             Err(error) if worth_taking_apart(&error) => {
                 tracing::warn!(%error, deliveries = deliveries.len(), "a group was refused; storing its deliveries one by one");
-                for (delivery, (answer, _places)) in deliveries.into_iter().zip(answers) {
-                    let _ = answer.send(self.store_item_by_item(delivery).await);
+                for (delivery, answer) in deliveries.into_iter().zip(answers) {
+                    answer.send(self.store_apart(delivery).await.map_err(IntakeError::from));
                 }
             }
             Err(error) => {
                 tracing::error!(%error, "a group could not be stored");
-                let kind = error.kind();
-                for (answer, _places) in answers {
-                    let _ = answer.send(Err(IntakeError::Store(public_text(&error).to_owned(), kind)));
+                let (text, kind) = match IntakeError::from(error) {
+                    IntakeError::Store { text, kind } => (text, kind),
+                    other => ("internal error", other.kind()),
+                };
+                for answer in answers {
+                    answer.send(Err(IntakeError::Store { text, kind }));
                 }
             }
         }
@@ -180,94 +218,104 @@ impl Committer {
                 ))
             })
             .await?;
-        let accepted = deliveries.iter().zip(&stored).flat_map(|(delivery, outcomes)| {
-            delivery
-                .messages
-                .iter()
-                .zip(outcomes)
-                .filter(|(_, outcome)| **outcome == Outcome::Accepted)
-                .map(|(message, _)| message)
-        });
+        let messages = deliveries
+            .iter()
+            .flat_map(|delivery| &delivery.messages)
+            .zip(stored.iter().flatten());
+        let accepted = messages
+            .filter(|(_, outcome)| **outcome == Outcome::Accepted)
+            .map(|(message, _)| message);
         self.catalogue.committed(Sightings::of(accepted));
         metrics::histogram!("tributary_intake_group_messages").record(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
         Ok(stored)
     }
 
-    /// The way of last resort: each message by itself, so that only the culprit is refused.
-    async fn store_item_by_item(&self, delivery: Delivery) -> Result<Vec<Receipt>, IntakeError> {
-        let mut receipts = Vec::with_capacity(delivery.messages.len());
+    /// A delivery that the database refuses as a whole: halves of it, and halves of those, until only the culprits are left.
+    async fn store_apart(&self, delivery: Delivery) -> Result<Vec<Receipt>, StoreError> {
+        let mut receipts: Vec<Receipt> = Vec::with_capacity(delivery.messages.len());
         let mut refused = delivery.refused.clone();
-        for (index, message) in delivery.messages.iter().enumerate() {
-            let alone = Delivery {
-                messages: vec![message.clone()],
+        let mut parts = vec![delivery.messages.clone()];
+        while let Some(mut messages) = parts.pop() {
+            let part = [Delivery {
+                messages: messages.clone(),
                 refused: Vec::new(),
                 ..delivery.clone()
-            };
-            match self.store_all(std::slice::from_ref(&alone)).await {
-                Ok(outcomes) => receipts.push(Ok(outcomes[0][0])),
-                Err(error) if worth_taking_apart(&error) => {
-                    tracing::error!(%error, index, "a message could not be stored");
-                    let refusal = Refusal {
-                        code: "not_storable",
-                        message: "the database refused this event; the server's log knows more".to_owned(),
-                        field: None,
-                    };
-                    let payload = serde_json::Value::Object(message.properties.clone()).to_string();
-                    refused.push(RefusedItem {
-                        index,
-                        refusal: refusal.clone(),
-                        payload,
-                    });
-                    receipts.push(Err(refusal));
+            }];
+            match self.store_all(&part).await {
+                Ok(outcomes) => receipts.extend(outcomes.into_iter().flatten().map(Ok)),
+                Err(error) if !worth_taking_apart(&error) => return Err(error),
+                Err(_) if messages.len() > 1 => {
+                    let second_half = messages.split_off(messages.len() / 2);
+                    // The last pushed is taken first, so that receipts stay in order.
+                    parts.push(second_half);
+                    parts.push(messages);
                 }
-                Err(error) => return Err(IntakeError::Store(public_text(&error).to_owned(), error.kind())),
+                Err(error) => {
+                    for message in messages {
+                        tracing::error!(%error, place = message.place, "an event could not be stored");
+                        let item = RefusedItem {
+                            index: message.place,
+                            refusal: not_storable(),
+                            payload: message.as_read().to_string(),
+                        };
+                        receipts.push(Err(item.refusal.clone()));
+                        refused.push(item);
+                    }
+                }
             }
         }
-        let rest = Delivery {
+        self.store_all(&[Delivery {
             messages: Vec::new(),
             refused,
             ..delivery
-        };
-        self.store_all(std::slice::from_ref(&rest))
-            .await
-            .map_err(|error| IntakeError::Store(public_text(&error).to_owned(), error.kind()))?;
+        }])
+        .await?;
         Ok(receipts)
     }
 
     /// Reserves `count` arrival instants that nobody in this process has used: now, or after the last one given out.
     fn reserve_arrivals(&self, now: i64, count: usize) -> i64 {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let previous = self
-            .last_arrival
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(now.max(last + 1) + count));
+        let reserve = |last| Some(now.max(last + 1) + count);
+        let previous = self.last_arrival.fetch_update(Ordering::SeqCst, Ordering::SeqCst, reserve);
         now.max(previous.unwrap_or_else(|last| last) + 1)
     }
 }
 
-/// Waits for one delivery, then takes what else is there, up to one group.
-async fn next_group(receiver: &Mutex<mpsc::UnboundedReceiver<Waiting>>) -> Option<Vec<Waiting>> {
+/// Waits for one delivery, then takes what else is there, up to one group. True: this was the end.
+async fn next_group(receiver: &Mutex<mpsc::UnboundedReceiver<Waiting>>) -> (Vec<(Delivery, Answer)>, bool) {
     let mut receiver = receiver.lock().await;
-    let first = receiver.recv().await?;
-    let mut count = first.delivery.messages.len();
-    let mut group = vec![first];
-    while count < GROUP_MESSAGES {
-        let Ok(next) = receiver.try_recv() else { break };
-        count += next.delivery.messages.len();
-        group.push(next);
+    let mut group = Vec::new();
+    let mut size = 0;
+    let mut next = receiver.recv().await;
+    loop {
+        match next {
+            Some(Waiting::Delivery(delivery, answer)) => {
+                size += delivery.size().max(1);
+                group.push((delivery, answer));
+            }
+            Some(Waiting::End) | None => return (group, true),
+        }
+        if size >= GROUP_MESSAGES {
+            return (group, false);
+        }
+        let Ok(waiting) = receiver.try_recv() else {
+            return (group, false);
+        };
+        next = Some(waiting);
     }
-    Some(group)
 }
 
-/// A statement the database refuses is somebody's fault; an unreachable database is nobody's in the group.
+/// What the database refuses of the data itself may be one item's fault; an unreachable or busy database is nobody's.
 fn worth_taking_apart(error: &StoreError) -> bool {
-    matches!(error, StoreError::Statement(_) | StoreError::Corrupt(_))
+    error.is_about_data() || matches!(error, StoreError::Corrupt(_))
 }
 
-/// For the sender: no statement, no value.
-fn public_text(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Unavailable(_) | StoreError::LostRace => "the database does not answer",
-        StoreError::CommitUnknown(_) => "it is unknown whether they were stored: send them again",
-        StoreError::Statement(_) | StoreError::Schema(_) | StoreError::Corrupt(_) => "internal error",
+fn not_storable() -> Refusal {
+    let message = "the database refused this event; the server's log knows more".to_owned();
+    Refusal {
+        code: "not_storable",
+        message,
+        field: None,
     }
 }

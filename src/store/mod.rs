@@ -16,7 +16,7 @@ pub use rows::{Rows, any_of, ids_value};
 
 use crate::base::ids::HashKey;
 use crate::base::{Ids, Kind};
-use sea_orm::{DatabaseConnection, DbBackend, DbErr};
+use sea_orm::{DatabaseConnection, DbBackend, DbErr, SqlErr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -103,6 +103,18 @@ impl StoreError {
             Self::Unavailable(_) | Self::CommitUnknown(_) | Self::LostRace => Kind::Unavailable,
             Self::Statement(_) | Self::Schema(_) | Self::Corrupt(_) => Kind::Internal,
         }
+    }
+}
+
+impl StoreError {
+    /// Whether the database refused what it was given, and not the moment it was given.
+    pub fn is_about_data(&self) -> bool {
+        matches!(self, Self::Statement(error) if retry::is_about_data(error))
+    }
+
+    /// Whether a key was there already.
+    pub fn is_unique_violation(&self) -> bool {
+        matches!(self, Self::Statement(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))))
     }
 }
 

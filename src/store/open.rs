@@ -3,6 +3,7 @@
 //! SQLite: one writing connection and a pool of readers, WAL, `synchronous=FULL` (an acknowledged commit survives a power cut).
 //! PostgreSQL: one pool for intake and mutations, one for queries, so that a burst of either does not starve the other.
 
+use super::retry::is_missing_table;
 use super::{Secrets, Store, StoreError};
 use crate::base::Ids;
 use crate::base::ids::HashKey;
@@ -23,6 +24,8 @@ pub struct DatabaseOptions {
     pub acquire_timeout: Duration,
     pub query_statement_timeout: Duration,
     pub ingest_statement_timeout: Duration,
+    /// Whether a missing SQLite file is made.
+    pub create: bool,
 }
 
 /// Connects, and reads the installation's secrets when the schema is there. Does not migrate.
@@ -51,8 +54,10 @@ pub async fn open(options: &DatabaseOptions, ids: Ids) -> Result<Store, StoreErr
 impl Store {
     /// Reads the installation's secrets; leaves them unset while the schema is missing.
     pub async fn load_secrets(&mut self) -> Result<(), StoreError> {
-        let Ok(rows) = installation::Entity::find().all(&self.writer).await else {
-            return Ok(());
+        let rows = match installation::Entity::find().all(&self.writer).await {
+            Ok(rows) => rows,
+            Err(error) if is_missing_table(&error) => return Ok(()),
+            Err(error) => return Err(error.into()),
         };
         let secret = |name: &str| {
             let row = rows.iter().find(|row| row.name == name)?;
@@ -98,9 +103,10 @@ async fn connect(options: &DatabaseOptions) -> Result<(DatabaseConnection, Datab
 
 fn sqlite(options: &DatabaseOptions, connections: u32) -> ConnectOptions {
     let mut connect = common(&options.url, options, connections);
-    connect.map_sqlx_sqlite_opts(|sqlite| {
+    let create = options.create;
+    connect.map_sqlx_sqlite_opts(move |sqlite| {
         sqlite
-            .create_if_missing(true)
+            .create_if_missing(create)
             .busy_timeout(Duration::from_secs(5))
             .pragma("journal_mode", "WAL")
             .pragma("synchronous", "FULL")

@@ -68,8 +68,12 @@ impl Store {
                 Some(StoreError::Statement(cause)) => lost_race(cause),
                 _ => false,
             };
-            if !again || attempt == ATTEMPTS {
+            if !again {
                 return Err(error);
+            }
+            if attempt == ATTEMPTS {
+                // Nothing is wrong with the work: whoever sent it may send it again.
+                return Err(StoreError::LostRace.into());
             }
             metrics::counter!("tributary_transaction_retries_total").increment(1);
             tokio::time::sleep(self.pause(attempt)).await;
@@ -87,10 +91,11 @@ impl Store {
 /// The database says that repeating the whole transaction may succeed. PostgreSQL says so of a COMMIT only when it rolled back.
 fn lost_race(error: &DbErr) -> bool {
     let Some(code) = code(error) else { return false };
-    matches!(code.as_str(), "40001" | "40P01")
-        || code
-            .parse::<i32>()
-            .is_ok_and(|code| matches!(code & 0xff, 5 | 6) && code < 1000)
+    match code.parse::<i32>() {
+        // SQLITE_BUSY and SQLITE_LOCKED with their extended codes.
+        Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xff, 5 | 6),
+        _ => matches!(code.as_str(), "40001" | "40P01"),
+    }
 }
 
 /// No connection could be had or it broke.
@@ -109,6 +114,22 @@ pub(super) fn is_unreachable(error: &DbErr) -> bool {
         },
         _ => false,
     }
+}
+
+/// The database refused what it was given, so that a smaller group without the culprit may pass: data exceptions (22), constraints
+/// (23), program limits (54); on SQLite a plain error, too big, a constraint, a type mismatch. Anything else (a full disk, a time-out) is
+/// nobody's fault in the group.
+pub(super) fn is_about_data(error: &DbErr) -> bool {
+    let Some(code) = code(error) else { return false };
+    match code.parse::<i32>() {
+        Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xff, 1 | 18 | 19 | 20),
+        _ => ["22", "23", "54"].iter().any(|class| code.starts_with(class)),
+    }
+}
+
+/// The statement speaks of a table that is not there.
+pub(super) fn is_missing_table(error: &DbErr) -> bool {
+    code(error).is_some_and(|code| code == "42P01") || error.to_string().contains("no such table")
 }
 
 fn code(error: &DbErr) -> Option<String> {

@@ -29,6 +29,7 @@ enum Values {
     Int(Vec<i64>),
     OptionalInt(Vec<Option<i64>>),
     Small(Vec<i16>),
+    OptionalSmall(Vec<Option<i16>>),
     Text(Vec<String>),
     OptionalText(Vec<Option<String>>),
     Json(Vec<String>),
@@ -56,16 +57,18 @@ impl Rows {
         id, Id, Uuid;
         optional_id, OptionalId, Option<Uuid>;
         int, Int, i64;
-        /// `i64::MIN` is read as null.
+        /// `i64::MIN` is read as null on PostgreSQL.
         optional_int, OptionalInt, Option<i64>;
         small, Small, i16;
+        /// `i16::MIN` is read as null on PostgreSQL.
+        optional_small, OptionalSmall, Option<i16>;
         text, Text, String;
-        /// The empty text is read as null.
+        /// The empty text is read as null on PostgreSQL: never hand in one.
         optional_text, OptionalText, Option<String>;
         /// Serialised JSON.
         json, Json, String;
         optional_json, OptionalJson, Option<String>;
-        /// No bytes are read as null.
+        /// No bytes are read as null on PostgreSQL: never hand in none.
         optional_bytes, OptionalBytes, Option<Vec<u8>>;
     }
 
@@ -171,6 +174,7 @@ impl Values {
             Self::Int(values) => values.len(),
             Self::OptionalInt(values) => values.len(),
             Self::Small(values) => values.len(),
+            Self::OptionalSmall(values) => values.len(),
             Self::Text(values) | Self::Json(values) => values.len(),
             Self::OptionalText(values) | Self::OptionalJson(values) => values.len(),
             Self::OptionalBytes(values) => values.len(),
@@ -189,6 +193,7 @@ impl Values {
             Self::Int(_) => ("bigint", "{}"),
             Self::OptionalInt(_) => ("bigint", "NULLIF({}, -9223372036854775808)"),
             Self::Small(_) => ("smallint", "{}"),
+            Self::OptionalSmall(_) => ("smallint", "NULLIF({}, (-32768)::smallint)"),
             Self::Text(_) => ("text", "{}"),
             Self::OptionalText(_) => ("text", "NULLIF({}, '')"),
             Self::Json(_) => ("text", "{}::jsonb"),
@@ -207,6 +212,7 @@ impl Values {
             Self::Int(values) => array(ArrayType::BigInt, values),
             Self::OptionalInt(values) => array(ArrayType::BigInt, values.into_iter().map(|value| value.unwrap_or(i64::MIN))),
             Self::Small(values) => array(ArrayType::SmallInt, values),
+            Self::OptionalSmall(values) => array(ArrayType::SmallInt, values.into_iter().map(|value| value.unwrap_or(i16::MIN))),
             Self::Text(values) | Self::Json(values) => array(ArrayType::String, values),
             Self::OptionalText(values) | Self::OptionalJson(values) => {
                 array(ArrayType::String, values.into_iter().map(Option::unwrap_or_default))
@@ -225,6 +231,7 @@ impl Values {
             Self::Int(values) => json(values),
             Self::OptionalInt(values) => json(values),
             Self::Small(values) => json(values),
+            Self::OptionalSmall(values) => json(values),
             Self::Text(values) | Self::Json(values) => json(values),
             Self::OptionalText(values) | Self::OptionalJson(values) => json(values),
             Self::OptionalBytes(values) => json(values.into_iter().map(|value| value.map(|bytes| hex_of(&bytes)))),

@@ -36,6 +36,7 @@ on_both! {
     async fn horrors_are_refused_one_by_one_and_their_neighbours_are_kept(app: TestApp) {
         let key = app.source("web", "WEB").await;
         let deep = format!("{}1{}", "[".repeat(1000), "]".repeat(1000));
+        let overflow = r#"{"order_id":"o","products":[{"sku":"a","price":7.9e28},{"sku":"b","price":7.9e28}]}"#;
         let bad = |name: &str, properties: &str| format!(r#"{{"type":"track","event":"{name}","userId":"u","messageId":"{name}","properties":{properties}}}"#);
         let items = [
             track("u", "good-1").to_string(),
@@ -46,6 +47,7 @@ on_both! {
             bad("nul", r#"{"x":"a\u0000b"}"#),
             bad("nulkey", r#"{"a\u0000b":1}"#),
             bad("money", "{}").replace("\"event\":\"money\"", "\"event\":\"Order Completed\"").replace("{}", r#"{"order_id":"o","revenue":"lots"}"#),
+            bad("overflow", overflow).replace("\"event\":\"overflow\"", "\"event\":\"Order Completed\""),
             bad("large", &format!(r#"{{"x":"{}"}}"#, "y".repeat(40_000))),
             "7".to_owned(),
             "null".to_owned(),
@@ -60,7 +62,7 @@ on_both! {
         let codes: Vec<(i64, &str, Value)> = refused.iter().map(|(index, code, field)| (*index, code.as_str(), field.clone())).collect();
         assert_eq!(codes.iter().map(|item| (item.0, item.1)).collect::<Vec<_>>(), [
             (1, "nested_too_deep"), (2, "duplicate_key"), (3, "number_out_of_range"), (4, "invalid_unicode"), (5, "nul_character"),
-            (6, "nul_character"), (7, "invalid_amount"), (8, "event_too_large"), (9, "invalid_event"), (10, "invalid_event"),
+            (6, "nul_character"), (7, "invalid_amount"), (8, "invalid_amount"), (9, "event_too_large"), (10, "invalid_event"), (11, "invalid_event"),
         ]);
         assert_eq!(codes[1].2, "properties.x");
         assert_eq!(app.count("event").await, 2);
@@ -211,6 +213,36 @@ on_both! {
         ]);
         let ordinals = app.scalar("SELECT COUNT(DISTINCT ordinal) FROM change_tx").await;
         assert_eq!(ordinals, app.count("change_tx").await);
+        app.stop().await;
+    }
+
+    async fn an_event_that_the_database_refuses_is_the_only_one_refused(app: TestApp) {
+        let key = app.source("web", "WEB").await;
+        let store = &app.server.services.store;
+        let obstacle = if store.is_postgres() {
+            "ALTER TABLE event ADD CHECK (name <> 'Poison')"
+        } else {
+            "CREATE TRIGGER poison BEFORE INSERT ON event WHEN NEW.name = 'Poison' BEGIN SELECT RAISE(ABORT, 'poison'); END"
+        };
+        store.writer().execute_unprepared(obstacle).await.unwrap();
+        let mut batch: Vec<Value> = (0..20).map(|n| track("u", &format!("m{n}"))).collect();
+        batch.insert(3, json!({"type": "track"}));
+        batch[7]["event"] = json!("Poison");
+        let others = (0..5).map(|n| app.send(&key, "/v1/t", &json!({"event": "E", "userId": "v", "messageId": format!("o{n}")})));
+        let (_, others) = tokio::join!(app.batch(&key, json!(batch)), async { futures_util::future::join_all(others).await });
+        assert!(others.iter().all(|(status, _)| *status == StatusCode::OK), "{others:?}");
+        assert_eq!(app.count("event").await, 19 + 5);
+        let data = app.ask("{ rejectedItems(first: 9) { nodes { id index code payload } } }").await;
+        let mut refused: Vec<(i64, Value)> = data["rejectedItems"]["nodes"].as_array().unwrap().iter()
+            .map(|item| (item["index"].as_i64().unwrap(), item["code"].clone())).collect();
+        refused.sort_by_key(|item| item.0);
+        assert_eq!(refused, [(3, json!("no_user_anon_id")), (7, json!("not_storable"))]);
+        let item = data["rejectedItems"]["nodes"].as_array().unwrap().iter().find(|item| item["index"] == 7).unwrap();
+        assert_eq!(item["payload"]["properties"], json!({"product_id": "p-1"}));
+        let node = app.ask_with("query($id: ID!) { node(id: $id) { ... on RejectedItem { code } } }", json!({"id": item["id"]})).await;
+        assert_eq!(node["node"]["code"], "not_storable");
+        let (status, alone) = app.send(&key, "/v1/t", &json!({"event": "Poison", "userId": "v"})).await;
+        assert_eq!((status, &alone["code"]), (StatusCode::BAD_REQUEST, &json!("not_storable")));
         app.stop().await;
     }
 

@@ -121,7 +121,7 @@ on_both! {
             let app = &app;
             async move {
                 let query = format!("{{ customers(first: {first}) {{ nodes {{ id lastSeenAt identifiers {{ value sources {{ key }} }} records {{ source {{ key }} firstSeenAt }}
-                    timeline(first: 3) {{ nodes {{ id ... on Event {{ channel }} ... on Purchase {{ lines {{ quantity product {{ sku }} }} }} }} }} purchases(first: 2) {{ nodes {{ orderId record {{ id }} }} }} }} }} }}");
+                    timeline(first: 3, channels: [WEB, APP]) {{ nodes {{ id ... on Event {{ channel }} ... on Purchase {{ lines {{ quantity product {{ sku }} }} }} }} }} purchases(first: 2) {{ nodes {{ orderId record {{ id }} }} }} }} }} }}");
                 app.ask("{ sources { nodes { id } } }").await;
                 let before = app.server.services.store.statement_count();
                 let data = app.ask(&query).await;

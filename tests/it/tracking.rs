@@ -123,6 +123,12 @@ on_both! {
         let cases: Vec<(&str, Vec<u8>, StatusCode, &str)> = vec![
             ("/v1/batch", b"{".to_vec(), StatusCode::BAD_REQUEST, "invalid_json"),
             ("/v1/batch", b"[]".to_vec(), StatusCode::BAD_REQUEST, "invalid_batch"),
+            (
+                "/v1/batch",
+                br#"[[{"type": "track", "event": "E", "userId": "u"}]]"#.to_vec(),
+                StatusCode::BAD_REQUEST,
+                "invalid_batch",
+            ),
             ("/v1/batch", b"{}".to_vec(), StatusCode::BAD_REQUEST, "invalid_batch"),
             ("/v1/batch", br#"{"batch": {}}"#.to_vec(), StatusCode::BAD_REQUEST, "invalid_batch"),
             ("/v1/batch", br#"{"batch": [], "context": 7}"#.to_vec(), StatusCode::BAD_REQUEST, "invalid_batch"),
@@ -134,7 +140,7 @@ on_both! {
             ("/v1/track", br#"{"userId": "u"}"#.to_vec(), StatusCode::BAD_REQUEST, "missing_event_name"),
             ("/v1/track", br#"{"userId": "u", "event": "E", "type": "buy"}"#.to_vec(), StatusCode::BAD_REQUEST, "unknown_type"),
             ("/v1/track", br#"{"userId": "u", "userId": "v", "event": "E"}"#.to_vec(), StatusCode::BAD_REQUEST, "duplicate_key"),
-            ("/v1/track", br#"[1]"#.to_vec(), StatusCode::BAD_REQUEST, "invalid_json"),
+            ("/v1/track", br#"[1]"#.to_vec(), StatusCode::BAD_REQUEST, "invalid_batch"),
         ];
         for (path, body, status, code) in cases {
             let begin = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
