@@ -228,7 +228,8 @@ on_both! {
         let mut batch: Vec<Value> = (0..20).map(|n| track("u", &format!("m{n}"))).collect();
         batch.insert(3, json!({"type": "track"}));
         batch[7]["event"] = json!("Poison");
-        let others = (0..5).map(|n| app.send(&key, "/v1/t", &json!({"event": "E", "userId": "v", "messageId": format!("o{n}")})));
+        let other: Vec<Value> = (0..5).map(|n| json!({"event": "E", "userId": "v", "messageId": format!("o{n}")})).collect();
+        let others = other.iter().map(|message| app.send(&key, "/v1/t", message));
         let (_, others) = tokio::join!(app.batch(&key, json!(batch)), async { futures_util::future::join_all(others).await });
         assert!(others.iter().all(|(status, _)| *status == StatusCode::OK), "{others:?}");
         assert_eq!(app.count("event").await, 19 + 5);
