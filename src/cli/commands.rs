@@ -365,8 +365,12 @@ async fn key(store: &Store, command: KeyCommand) -> anyhow::Result<()> {
             }
         }
         KeyCommand::Revoke { id } => match access::revoke(store, now, &cli_actor(), &id).await? {
-            (_, Some(_)) => say!("revoked {id}"),
-            (_, None) => say!("{id} was revoked before"),
+            (_, Some(_)) => {
+                say!("revoked {id}");
+            }
+            (_, None) => {
+                say!("{id} was revoked before");
+            }
         },
     }
     Ok(())

@@ -135,8 +135,8 @@ fn story(source_key: &str) -> Vec<Value> {
 fn knows(source_key: &str, person: usize) -> bool {
     match source_key {
         "demo-web" => true,
-        "demo-app" => person % 2 == 0,
-        "demo-pos" => person % 3 == 0,
+        "demo-app" => person.is_multiple_of(2),
+        "demo-pos" => person.is_multiple_of(3),
         "demo-crm" => person % 2 == 1,
         "demo-email" => person % 4 != 3,
         "demo-call-centre" => person % 5 == 1,

@@ -294,11 +294,7 @@ pub async fn events(db: &impl ConnectionTrait, keys: &[EventKey]) -> Result<Hash
     let rows = event::Model::find_by_statement(Statement::from_sql_and_values(backend, sql, values))
         .all(db)
         .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Event::from(row))
-        .map(|event| (event.key, event))
-        .collect())
+    Ok(rows.into_iter().map(Event::from).map(|event| (event.key, event)).collect())
 }
 
 /// Purchases by key.

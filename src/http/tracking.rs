@@ -28,8 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Before the source is known, nothing larger than any source may send is read.
-const LARGEST_BODY: usize = 4 * 1024 * 1024;
-const _: () = assert!(LARGEST_BODY as i64 == MAX_LIMIT_BYTES);
+const LARGEST_BODY: usize = MAX_LIMIT_BYTES;
 /// Seconds after which a client that was turned away may try again.
 const RETRY_AFTER: &str = "1";
 

@@ -17,7 +17,7 @@ const MAX_KEY_CHARS: usize = 64;
 /// Enough to rank any number of sources.
 const MAX_TRUST: i64 = 1_000_000;
 /// The most a source's limits can be raised to.
-pub const MAX_LIMIT_BYTES: i64 = 4 * 1024 * 1024;
+pub const MAX_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 
 /// What is wanted of a new source.
 #[derive(Clone, Debug)]
@@ -249,7 +249,8 @@ fn check_write_key(write_key: &str) -> Result<String, SourceError> {
 
 fn check_limits(event: Option<i64>, batch: Option<i64>) -> Result<(), SourceError> {
     for (field, limit) in [("maxEventBytes", event), ("maxBatchBytes", batch)] {
-        if limit.is_some_and(|limit| !(1024..=MAX_LIMIT_BYTES).contains(&limit)) {
+        let sound = |limit: i64| usize::try_from(limit).is_ok_and(|limit| (1024..=MAX_LIMIT_BYTES).contains(&limit));
+        if limit.is_some_and(|limit| !sound(limit)) {
             return Err(SourceError::Invalid {
                 field,
                 message: format!("must lie between 1024 and {MAX_LIMIT_BYTES}"),
