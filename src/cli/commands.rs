@@ -1,6 +1,6 @@
 //! The commands and what each does.
 
-use super::server::{Server, open_store, pending_migrations};
+use super::server::{Server, cannot_open, open_store, pending_migrations};
 use super::settings::{self, Origins, Settings};
 use super::{demo, telemetry};
 use crate::access::{self, Actor, NewKey, Scope};
@@ -9,7 +9,7 @@ use crate::base::{Clock, Ids, Instant};
 use crate::graphql;
 use crate::ingest;
 use crate::ingest::source::NewSource;
-use crate::store::{self, Store};
+use crate::store::{self, DatabaseOptions, Store};
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use entity::Channel;
@@ -252,9 +252,19 @@ impl Signals {
 }
 
 async fn migrate(settings: &Settings, check: bool) -> anyhow::Result<()> {
-    let store = store::open(&settings.database_options(), Ids::system())
+    let options = DatabaseOptions {
+        create: !check,
+        ..settings.database_options()
+    };
+    if check && store::is_missing_file(&options.url) {
+        bail!(
+            "to be applied: everything, there is no database at {} yet",
+            store::place_of(&options.url)
+        );
+    }
+    let store = store::open(&options, Ids::system())
         .await
-        .context("cannot open the database")?;
+        .with_context(|| cannot_open(&options))?;
     let pending = pending_migrations(&store).await?;
     if pending.is_empty() {
         say!("the schema is up to date");
@@ -377,32 +387,44 @@ async fn key(store: &Store, command: KeyCommand) -> anyhow::Result<()> {
 }
 
 async fn doctor(settings: &Settings) -> anyhow::Result<()> {
-    let store = store::open(&settings.database_options(), Ids::system())
+    let options = DatabaseOptions {
+        create: false,
+        ..settings.database_options()
+    };
+    if store::is_missing_file(&options.url) {
+        // Looking must not make one: a mistyped path would go unnoticed.
+        say!(
+            "ok      there is no database at {} yet: `serve` makes it",
+            store::place_of(&options.url)
+        );
+        return Ok(());
+    }
+    let store = store::open(&options, Ids::system())
         .await
-        .context("cannot open the database")?;
+        .with_context(|| cannot_open(&options))?;
     let mut problems = 0;
-    let mut say = |good: bool, line: String| {
+    let mut report = |good: bool, line: String| {
         problems += usize::from(!good);
         say!("{} {line}", if good { "ok     " } else { "PROBLEM" });
     };
-    say(true, format!("database answers ({:?})", store.backend()));
+    report(true, format!("database answers ({:?})", store.backend()));
     for finding in store::check(&store).await? {
         let remedy = finding.remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default();
-        say(
+        report(
             finding.remedy.is_none(),
             format!("{} = {}{remedy}", finding.what, finding.value),
         );
     }
     match pending_migrations(&store).await {
-        Ok(pending) if pending.is_empty() => say(true, "schema is up to date".to_owned()),
+        Ok(pending) if pending.is_empty() => report(true, "schema is up to date".to_owned()),
         Ok(pending) if settings.migrates_itself() => {
-            say(true, format!("schema: `serve` will apply {} migrations", pending.len()))
+            report(true, format!("schema: `serve` will apply {} migrations", pending.len()));
         }
-        Ok(pending) => say(
+        Ok(pending) => report(
             false,
             format!("schema is {} migrations behind: run `tributary migrate`", pending.len()),
         ),
-        Err(error) => say(false, error.to_string()),
+        Err(error) => report(false, error.to_string()),
     }
     if store.is_installed() {
         let sources = ingest::store::sources(store.reader(), &Page { first: 1, after: None }).await?;
@@ -411,7 +433,7 @@ async fn doctor(settings: &Settings) -> anyhow::Result<()> {
         } else {
             "sources are set up"
         };
-        say(true, hint.to_owned());
+        report(true, hint.to_owned());
         let keys = access::keys(store.reader(), &Page { first: 1, after: None }).await?;
         let has_key = !keys.rows.is_empty() || !settings.auth.admin_key.is_empty();
         let hint = if has_key {
@@ -419,7 +441,7 @@ async fn doctor(settings: &Settings) -> anyhow::Result<()> {
         } else {
             "no key yet: `tributary key create --scope admin` makes one"
         };
-        say(true, hint.to_owned());
+        report(true, hint.to_owned());
     }
     store.close().await;
     if problems > 0 {

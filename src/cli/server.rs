@@ -8,7 +8,7 @@ use crate::http::{self, Doors, Readiness, TrackingOptions, install_metrics};
 use crate::ingest::{Catalogue, Limits, SourceDirectory};
 use crate::pipeline::Services;
 use crate::pipeline::queue::{self, Committers, Intake};
-use crate::store::{self, Store};
+use crate::store::{self, DatabaseOptions, Store};
 use crate::worker::{self, Worker};
 use anyhow::{Context as _, bail};
 use migration::{Migrator, MigratorTrait as _};
@@ -34,7 +34,7 @@ pub struct Server {
 /// Opens the database with its schema in place, or says what to do.
 pub async fn open_store(settings: &Settings, ids: Ids) -> anyhow::Result<Store> {
     let options = settings.database_options();
-    let mut store = store::open(&options, ids).await.context("cannot open the database")?;
+    let mut store = store::open(&options, ids).await.with_context(|| cannot_open(&options))?;
     let pending = pending_migrations(&store).await?;
     if !pending.is_empty() {
         if !settings.migrates_itself() {
@@ -63,6 +63,11 @@ pub async fn open_store(settings: &Settings, ids: Ids) -> anyhow::Result<Store> 
         );
     }
     Ok(store)
+}
+
+/// What was tried, for the message that says why it failed.
+pub fn cannot_open(options: &DatabaseOptions) -> String {
+    format!("cannot open the database {}", store::place_of(&options.url))
 }
 
 /// Names of migrations that this version has and the database has not.

@@ -145,14 +145,15 @@ pub fn load(origins: &Origins) -> Result<Settings, Vec<String>> {
             &mut problems,
         );
     }
-    if !problems.is_empty() {
-        return Err(problems);
+    match figment.extract::<Settings>() {
+        Ok(settings) => {
+            settings.check(&mut problems);
+            if problems.is_empty() { Ok(settings) } else { Err(problems) }
+        }
+        // A value of the wrong type was named before, in better words.
+        Err(_) if !problems.is_empty() => Err(problems),
+        Err(error) => Err(error.into_iter().map(|error| error.to_string()).collect()),
     }
-    let settings: Settings = figment
-        .extract()
-        .map_err(|error| error.into_iter().map(|error| error.to_string()).collect::<Vec<_>>())?;
-    settings.check(&mut problems);
-    if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
 /// Puts one text over the settings, read as the type its default has.
@@ -380,8 +381,9 @@ mod tests {
         let problems = with_environment(&[
             ("TRIBUTARY_AUTH__ADMIN_KEY", "short"),
             ("TRIBUTARY_DATABASE__URL", "mysql://x"),
+            ("TRIBUTARY_SERVER__PORT", "1"),
         ])
-        .expect_err("two");
-        assert_eq!(problems.len(), 2, "{problems:?}");
+        .expect_err("three");
+        assert_eq!(problems.len(), 3, "{problems:?}");
     }
 }

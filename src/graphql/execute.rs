@@ -6,7 +6,8 @@ use super::limits::check_page_sizes;
 use super::{Schema, schema};
 use crate::access::{Principal, Scope};
 use crate::pipeline::Services;
-use async_graphql::parser::{parse_query, types::ExecutableDocument};
+use async_graphql::parser::parse_query;
+use async_graphql::parser::types::{ExecutableDocument, OperationDefinition};
 use async_graphql::{PathSegment, Request, ServerError, Value, Variables};
 use serde_json::{Map, Value as Json, json};
 use std::sync::Arc;
@@ -78,11 +79,16 @@ impl Door {
             Err(error) => return Answer::Invalid(json!({"errors": [error_json(&error, "GRAPHQL_PARSE_FAILED")]})),
         };
         let variables = Variables::from_json(Json::Object(body.variables));
-        if let Err(fault) = check_page_sizes(&document, &variables) {
-            let location = json!([{"line": fault.line, "column": fault.column}]);
-            let error =
-                json!({"message": fault.to_string(), "locations": location, "extensions": {"code": "PAGE_SIZE_OUT_OF_RANGE"}});
-            return Answer::Refused(json!({"errors": [error]}));
+        // None of that name: the library says so.
+        if let Some(operation) = selected(&document, body.operation_name.as_deref()) {
+            if let Err(fault) = check_page_sizes(&document, operation, &variables) {
+                let location = json!([{"line": fault.line, "column": fault.column}]);
+                let error = json!({"message": fault.to_string(), "locations": location, "extensions": {"code": "PAGE_SIZE_OUT_OF_RANGE"}});
+                return Answer::Refused(json!({"errors": [error]}));
+            }
+            if let Err(error) = check_required_variables(operation, &variables) {
+                return Answer::Invalid(json!({"errors": [error_json(&error, "GRAPHQL_VALIDATION_FAILED")]}));
+            }
         }
         let (loaders, loads) = loaders(self.services.store.clone());
         let mut request = Request::new(body.query).variables(variables).data(principal).data(loaders);
@@ -119,7 +125,7 @@ impl Door {
         if let Some(known) = self.documents.get(query) {
             return Ok(known);
         }
-        let document = Arc::new(parse_query(query).map_err(ServerError::from)?);
+        let document = Arc::new(parse_query(query).map_err(|error| syntax_error(error.into()))?);
         self.documents.insert(query.to_owned(), document.clone());
         Ok(document)
     }
@@ -140,6 +146,41 @@ impl Answer {
         };
         text.expect("an answer is JSON")
     }
+}
+
+/// The operation that is to run, chosen as the library does.
+fn selected<'d>(document: &'d ExecutableDocument, name: Option<&str>) -> Option<&'d OperationDefinition> {
+    let mut operations = document.operations.iter();
+    let operation = match name {
+        Some(name) => operations.find(|(own, _)| own.is_some_and(|own| own == name))?,
+        None => operations.next().filter(|_| operations.next().is_none())?,
+    };
+    Some(&operation.1.node)
+}
+
+/// A required variable without a value is a fault of the request. The library would notice it only where the value is used, after
+/// fields before it have run.
+fn check_required_variables(operation: &OperationDefinition, variables: &Variables) -> Result<(), ServerError> {
+    for definition in &operation.variable_definitions {
+        let (name, wanted) = (&definition.node.name.node, &definition.node.var_type.node);
+        let is_given = match variables.get(name) {
+            None => definition.node.default_value.is_some(),
+            Some(value) => *value != Value::Null,
+        };
+        if !wanted.nullable && !is_given {
+            let message = format!("Variable \"${name}\" of type \"{wanted}\" needs a value.");
+            return Err(ServerError::new(message, Some(definition.pos)));
+        }
+    }
+    Ok(())
+}
+
+/// The parser shows the line it stopped at, which may hold personal data; where that is stands in `locations`.
+fn syntax_error(mut error: ServerError) -> ServerError {
+    if let Some((_, reason)) = error.message.rsplit_once("\n  = ") {
+        error.message = format!("syntax error: {reason}");
+    }
+    error
 }
 
 /// The body of a refusal.

@@ -3,7 +3,8 @@
 use async_graphql::Positioned;
 use async_graphql::Value;
 use async_graphql::Variables;
-use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
+use async_graphql::parser::types::{ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet};
+use std::collections::HashSet;
 
 /// The page sizes a list answers.
 const PAGE_SIZES: std::ops::RangeInclusive<i64> = 1..=100;
@@ -28,29 +29,23 @@ impl std::fmt::Display for PageSizeFault {
     }
 }
 
-/// Looks at every `first` of the document, in operations and fragments alike; the gate has bounded its size and depth.
-pub fn check_page_sizes(document: &ExecutableDocument, variables: &Variables) -> Result<(), PageSizeFault> {
-    let defaults = |name: &str| {
-        let definitions = document
-            .operations
-            .iter()
-            .flat_map(|(_, operation)| &operation.node.variable_definitions);
-        definitions
-            .filter(|definition| definition.node.name.node == name)
-            .find_map(|definition| definition.node.default_value.clone())
-    };
+/// Looks at every `first` of one operation, through the fragments it spreads; the gate has bounded their size and depth. A variable
+/// without a value is refused as well: a list does not guess how much of it is wanted.
+pub fn check_page_sizes(
+    document: &ExecutableDocument,
+    operation: &OperationDefinition,
+    variables: &Variables,
+) -> Result<(), PageSizeFault> {
     let value_of = |name: &str| {
-        variables
-            .get(name)
-            .cloned()
-            .or_else(|| defaults(name).map(|value| value.node))
+        let default = || {
+            let mut definitions = operation.variable_definitions.iter();
+            let definition = definitions.find(|definition| definition.node.name.node == name)?;
+            definition.node.default_value.as_ref().map(|value| value.node.clone())
+        };
+        variables.get(name).cloned().or_else(default)
     };
-    let mut waiting: Vec<&SelectionSet> = document
-        .operations
-        .iter()
-        .map(|(_, operation)| &operation.node.selection_set.node)
-        .collect();
-    waiting.extend(document.fragments.values().map(|fragment| &fragment.node.selection_set.node));
+    let mut waiting: Vec<&SelectionSet> = vec![&operation.selection_set.node];
+    let mut spread: HashSet<&str> = HashSet::new();
     while let Some(selections) = waiting.pop() {
         for selection in &selections.items {
             match &selection.node {
@@ -59,7 +54,13 @@ pub fn check_page_sizes(document: &ExecutableDocument, variables: &Variables) ->
                     waiting.push(&field.node.selection_set.node);
                 }
                 Selection::InlineFragment(fragment) => waiting.push(&fragment.node.selection_set.node),
-                Selection::FragmentSpread(_) => {}
+                Selection::FragmentSpread(fragment) => {
+                    let name = &fragment.node.fragment_name.node;
+                    // A fragment that is defined nowhere is refused by validation.
+                    if let Some(fragment) = document.fragments.get(name).filter(|_| spread.insert(name)) {
+                        waiting.push(&fragment.node.selection_set.node);
+                    }
+                }
             }
         }
     }
@@ -70,11 +71,13 @@ fn check_field(field: &Positioned<Field>, value_of: &impl Fn(&str) -> Option<Val
     let Some(first) = field.node.get_argument("first") else {
         return Ok(());
     };
-    // Anything but a number is refused by validation, in words of its own.
-    let Ok(Value::Number(number)) = first.node.clone().into_const_with(|name| value_of(&name).ok_or(())) else {
-        return Ok(());
+    let is_size = match first.node.clone().into_const_with(|name| value_of(&name).ok_or(())) {
+        Ok(Value::Number(number)) => number.as_i64().is_some_and(|number| PAGE_SIZES.contains(&number)),
+        Ok(Value::Null) | Err(()) => false,
+        // Another type is refused by validation, in words of its own.
+        Ok(_) => true,
     };
-    if number.as_i64().is_some_and(|number| PAGE_SIZES.contains(&number)) {
+    if is_size {
         return Ok(());
     }
     Err(PageSizeFault {

@@ -10,7 +10,7 @@ mod retry;
 mod rows;
 
 pub use check::{Finding, check};
-pub use open::{DatabaseOptions, backend_of, open};
+pub use open::{DatabaseOptions, backend_of, is_missing_file, open, place_of};
 pub use retry::Transient;
 pub use rows::{Rows, any_of, ids_value};
 
@@ -78,16 +78,16 @@ impl Store {
     }
 }
 
-/// What can go wrong below the features.
+/// What can go wrong below the features. The texts hold their causes, so none is passed on as a source to be printed again.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("the database refused a statement: {0}")]
-    Statement(#[source] DbErr),
+    Statement(DbErr),
     #[error("the database does not answer: {0}")]
-    Unavailable(#[source] DbErr),
+    Unavailable(DbErr),
     /// The answer to COMMIT was lost: the work may be stored or not. Whoever sent it reads again or sends it again.
     #[error("it is unknown whether the transaction was committed: {0}")]
-    CommitUnknown(#[source] DbErr),
+    CommitUnknown(DbErr),
     /// Another transaction wrote the same key first: try the whole again.
     #[error("another transaction wrote the same rows first")]
     LostRace,

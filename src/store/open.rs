@@ -8,7 +8,7 @@ use super::{Secrets, Store, StoreError};
 use crate::base::Ids;
 use crate::base::ids::HashKey;
 use entity::installation;
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, EntityTrait};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, EntityTrait, RuntimeErr, SqlxError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct DatabaseOptions {
 /// Connects, and reads the installation's secrets when the schema is there. Does not migrate.
 pub async fn open(options: &DatabaseOptions, ids: Ids) -> Result<Store, StoreError> {
     let statements = Arc::new(AtomicU64::new(0));
-    let (mut writer, mut reader) = connect(options).await.map_err(StoreError::Unavailable)?;
+    let (mut writer, mut reader) = connect(options).await.map_err(|error| unopened(options, error))?;
     for connection in [&mut writer, &mut reader] {
         let statements = statements.clone();
         connection.set_metric_callback(move |_| {
@@ -138,6 +138,50 @@ fn common(url: &str, options: &DatabaseOptions, connections: u32) -> ConnectOpti
     connect
 }
 
+/// The pool tries a port that nobody listens on again and again, and then speaks of itself instead of the port.
+fn unopened(options: &DatabaseOptions, error: DbErr) -> StoreError {
+    let timed_out = match &error {
+        DbErr::Conn(RuntimeErr::SqlxError(cause)) => matches!(cause.as_ref(), SqlxError::PoolTimedOut),
+        DbErr::ConnectionAcquire(_) => true,
+        _ => false,
+    };
+    if !timed_out {
+        return StoreError::Unavailable(error);
+    }
+    let reason = format!(
+        "no connection within {} ms: is it running there, and has it connections to spare?",
+        options.acquire_timeout.as_millis()
+    );
+    StoreError::Unavailable(DbErr::Conn(RuntimeErr::Internal(reason)))
+}
+
+/// A URL for people: without user, password and parameters.
+pub fn place_of(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    // A password may hold an '@'.
+    let place = if scheme == "sqlite" {
+        rest
+    } else {
+        rest.rsplit_once('@').map_or(rest, |(_, place)| place)
+    };
+    format!("{scheme}://{place}")
+}
+
+/// Whether a URL names an SQLite file that is not there, in a folder where it could be made.
+pub fn is_missing_file(url: &str) -> bool {
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
+    path.is_some_and(|path| {
+        let path = std::path::Path::new(path.split('?').next().unwrap_or(path));
+        let has_folder = path
+            .parent()
+            .is_none_or(|folder| folder.as_os_str().is_empty() || folder.exists());
+        has_folder && !path.exists()
+    })
+}
+
 /// The database a URL speaks of, or what is wrong with it.
 pub fn backend_of(url: &str) -> Result<DbBackend, String> {
     if url.starts_with("sqlite:") {
@@ -146,5 +190,25 @@ pub fn backend_of(url: &str) -> Result<DbBackend, String> {
         Ok(DbBackend::Postgres)
     } else {
         Err("must begin with sqlite: or postgres://".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_database_is_told_without_its_password() {
+        for (url, expected) in [
+            (
+                "postgres://ada:p@ss/w0rd@db.example:5432/shop?sslmode=require",
+                "postgres://db.example:5432/shop",
+            ),
+            ("postgresql://db/shop", "postgresql://db/shop"),
+            ("sqlite:///var/lib/tri@butary.db?mode=rwc", "sqlite:///var/lib/tri@butary.db"),
+            ("sqlite::memory:", "sqlite::memory:"),
+        ] {
+            assert_eq!(place_of(url), expected);
+        }
     }
 }

@@ -2,12 +2,17 @@
 #![expect(clippy::disallowed_methods, reason = "tests measure and wait in real time")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod access;
 mod clients;
 mod ddl;
+mod doors;
+mod gate;
 mod intake;
 mod layers;
+mod operations;
 mod purchases;
 mod reading;
+mod schema;
 mod semantics;
 mod statements;
 mod support;

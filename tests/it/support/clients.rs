@@ -25,6 +25,11 @@ const RUN_LIMIT: Duration = Duration::from_secs(120);
 ///
 /// Blocks the thread for as long as the script runs: call it where the server under test can go on answering.
 pub fn run_client(script: &str, host: &str, write_key: &str) -> serde_json::Value {
+    run_client_with(script, &[("TRIBUTARY_HOST", host), ("TRIBUTARY_WRITE_KEY", write_key)])
+}
+
+/// The same for a script that wants other variables, and prints another line.
+pub fn run_client_with(script: &str, variables: &[(&str, &str)]) -> serde_json::Value {
     let mut command = match Path::new(script).extension().and_then(|kind| kind.to_str()) {
         Some("mjs") => in_folder("node", node_clients()),
         Some("py") => in_folder("venv/bin/python", python_clients()),
@@ -32,8 +37,7 @@ pub fn run_client(script: &str, host: &str, write_key: &str) -> serde_json::Valu
     };
     command
         .arg(script)
-        .env("TRIBUTARY_HOST", host)
-        .env("TRIBUTARY_WRITE_KEY", write_key)
+        .envs(variables.iter().copied())
         // The server is on this machine; a proxy set for the rest of the world is not for it.
         .env("NO_PROXY", "*");
     let ended = run_for(RUN_LIMIT, &mut command).unwrap_or_else(|error| panic!("{script}: {error}"));

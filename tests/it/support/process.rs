@@ -4,10 +4,14 @@ use super::app::ADMIN_KEY;
 use super::servers::free_port;
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 pub struct Process {
     child: Child,
+    /// Reads standard error along: a full pipe would make the server wait.
+    stderr: JoinHandle<String>,
     pub base: String,
     environment: Vec<(String, String)>,
 }
@@ -21,9 +25,10 @@ impl Process {
             ("TRIBUTARY_AUTH__ADMIN_KEY".to_owned(), ADMIN_KEY.to_owned()),
         ];
         environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let (child, base) = spawn(&environment);
+        let (child, stderr, base) = spawn(&environment);
         let process = Self {
             child,
+            stderr,
             base,
             environment,
         };
@@ -33,7 +38,7 @@ impl Process {
 
     /// Starts it again after `kill` or `terminate`.
     pub async fn restart(&mut self) {
-        (self.child, self.base) = spawn(&self.environment);
+        (self.child, self.stderr, self.base) = spawn(&self.environment);
         self.ready().await;
     }
 
@@ -70,14 +75,9 @@ impl Process {
 
     /// Waits for the end; answers the exit code and what it wrote to standard error.
     pub fn finished(mut self) -> (Option<i32>, String) {
-        let mut stderr = String::new();
-        self.child
-            .stderr
-            .take()
-            .expect("piped")
-            .read_to_string(&mut stderr)
-            .expect("text");
-        (self.child.wait().expect("ended").code(), stderr)
+        let code = self.child.wait().expect("ended").code();
+        let stderr = std::mem::replace(&mut self.stderr, thread::spawn(String::new));
+        (code, stderr.join().expect("reading does not panic"))
     }
 }
 
@@ -88,23 +88,45 @@ impl Drop for Process {
     }
 }
 
-fn spawn(environment: &[(String, String)]) -> (Child, String) {
+fn spawn(environment: &[(String, String)]) -> (Child, JoinHandle<String>, String) {
     let port = free_port();
-    let child = Command::new(env!("CARGO_BIN_EXE_tributary"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tributary"))
         .args(["serve", "--bind", &format!("127.0.0.1:{port}")])
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    (child, format!("http://127.0.0.1:{port}"))
+    let mut pipe = child.stderr.take().expect("piped");
+    let stderr = thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).expect("text");
+        text
+    });
+    (child, stderr, format!("http://127.0.0.1:{port}"))
 }
+
+/// A command that does not end by itself, such as a `serve` that should have refused, is ended after this long.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a command of the binary to its end.
 pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> std::process::Output {
-    Command::new(env!("CARGO_BIN_EXE_tributary"))
+    let child = Command::new(env!("CARGO_BIN_EXE_tributary"))
         .args(arguments)
         .envs(environment.iter().copied())
-        .output()
-        .expect("the binary runs")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let id = child.id().to_string();
+    let (ended, end) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        if end.recv_timeout(COMMAND_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = Command::new("kill").args(["-KILL", &id]).status();
+        }
+    });
+    let output = child.wait_with_output().expect("the binary ends");
+    drop(ended);
+    watch.join().expect("watching does not panic");
+    output
 }
