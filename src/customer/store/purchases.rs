@@ -1,251 +1,17 @@
-//! Every statement of customers, events, purchases and products.
+//! Purchases with their lines and refunds, and what was bought.
 
-use super::Golden;
-use super::model::{Customer, Event, EventKey, Product, Purchase, PurchaseKey, PurchaseLine};
-use super::order::{Order, Rank, Refund, Stated};
+use super::pairs;
+use super::window::{TimelineWindow, first_per_record};
 use crate::base::money::Currency;
-use crate::base::paging::{Page, Slice};
-use crate::base::{CustomerId, EventId, Instant, Money, ProductId, PurchaseId, RecordId};
+use crate::base::{EventId, Instant, Money, ProductId, PurchaseId, RecordId};
+use crate::customer::order::{Order, Rank, Refund, Stated};
+use crate::customer::{Product, Purchase, PurchaseKey, PurchaseLine};
 use crate::store::{Rows, StoreError, any_of, ids_value};
-use entity::{EventKind, customer, event, product, purchase, refund};
+use entity::{product, purchase, refund};
 use rust_decimal::Decimal;
-use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult as _, Statement, Value};
-use serde_json::Value as Json;
-use std::collections::{HashMap, HashSet};
+use sea_orm::{ConnectionTrait, FromQueryResult as _, Statement};
+use std::collections::HashMap;
 use std::str::FromStr as _;
-
-/// An event to be written; JSON already serialised.
-#[derive(Clone, Debug)]
-pub struct NewEvent<'m> {
-    pub key: EventKey,
-    pub arrival: i64,
-    pub message: &'m crate::ingest::Message,
-}
-
-/// Writes events; answers the keys of those that were not there before. The key is the deduplication.
-pub async fn insert_events(db: &impl ConnectionTrait, events: &[NewEvent<'_>]) -> Result<HashSet<EventKey>, StoreError> {
-    let json = |value: &serde_json::Map<String, Json>| serde_json::to_string(value).expect("a map is JSON");
-    let message = || events.iter().map(|event| event.message);
-    let inserted = Rows::new()
-        .id("record_id", events.iter().map(|event| event.key.record.0))
-        .id("id", events.iter().map(|event| event.key.id.0))
-        .text("message_id", message().map(|message| message.message_id.clone()))
-        .small("kind", message().map(|message| message.kind.to_value()))
-        .text("name", message().map(|message| message.name.clone()))
-        .int("occurred_at", message().map(|message| message.occurred_at.micros()))
-        .int("received_at", message().map(|message| message.received_at.micros()))
-        .int("arrival", events.iter().map(|event| event.arrival))
-        .optional_int(
-            "original_at",
-            message().map(|message| message.original_at.map(Instant::micros)),
-        )
-        .optional_int("sent_at", message().map(|message| message.sent_at.map(Instant::micros)))
-        .small("flags", message().map(|message| message.flags.0))
-        .json("properties", message().map(|message| json(&message.properties)))
-        .json("context", message().map(|message| json(&message.context)))
-        .insert(db, "event", "ON CONFLICT (record_id, id) DO NOTHING RETURNING record_id, id")
-        .await?;
-    let mut keys = HashSet::with_capacity(inserted.len());
-    for row in inserted {
-        keys.insert(EventKey {
-            record: RecordId(row.try_get_by_index(0)?),
-            id: EventId(row.try_get_by_index(1)?),
-        });
-    }
-    Ok(keys)
-}
-
-/// Writes new customers.
-pub async fn insert_customers(db: &impl ConnectionTrait, customers: &[Customer]) -> Result<(), StoreError> {
-    Rows::new()
-        .id("id", customers.iter().map(|customer| customer.id.0))
-        .int("created_at", customers.iter().map(|customer| customer.created_at.micros()))
-        .optional_text(
-            "display_name",
-            customers.iter().map(|customer| customer.golden.display_name()),
-        )
-        .optional_text("email", customers.iter().map(|customer| customer.golden.text("email")))
-        .optional_text("phone", customers.iter().map(|customer| customer.golden.text("phone")))
-        .json("golden", customers.iter().map(|customer| golden_json(&customer.golden)))
-        .int("rev", customers.iter().map(|customer| customer.rev))
-        .insert(db, "customer", "")
-        .await?;
-    Ok(())
-}
-
-/// Writes the golden values of customers that have them.
-pub async fn update_customers(db: &impl ConnectionTrait, customers: &[Customer]) -> Result<(), StoreError> {
-    Rows::new()
-        .id("id", customers.iter().map(|customer| customer.id.0))
-        .optional_text(
-            "display_name",
-            customers.iter().map(|customer| customer.golden.display_name()),
-        )
-        .optional_text("email", customers.iter().map(|customer| customer.golden.text("email")))
-        .optional_text("phone", customers.iter().map(|customer| customer.golden.text("phone")))
-        .json("golden", customers.iter().map(|customer| golden_json(&customer.golden)))
-        .int("rev", customers.iter().map(|customer| customer.rev))
-        .update(
-            db,
-            "customer",
-            "display_name = v.display_name, email = v.email, phone = v.phone, golden = v.golden, rev = v.rev",
-            "customer.id = v.id",
-        )
-        .await?;
-    Ok(())
-}
-
-fn golden_json(golden: &Golden) -> String {
-    serde_json::to_string(&golden.0).expect("a map is JSON")
-}
-
-/// Customers by their current ids.
-pub async fn customers(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<HashMap<CustomerId, Customer>, StoreError> {
-    let backend = db.get_database_backend();
-    let sql = format!("SELECT * FROM customer WHERE {}", any_of(backend, "id", 1));
-    let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, ids.iter().map(|id| id.0))]);
-    let rows = customer::Model::find_by_statement(statement).all(db).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (CustomerId(row.id), Customer::from(row)))
-        .collect())
-}
-
-/// Customers, the newest first; the key of a page is (created at, id). Leans on the index (created_at, id).
-pub async fn newest_customers(db: &impl ConnectionTrait, page: &Page<(i64, uuid::Uuid)>) -> Result<Slice<Customer>, StoreError> {
-    let backend = db.get_database_backend();
-    let limit: Value = i64::try_from(page.first + 1).unwrap_or(i64::MAX).into();
-    let (condition, values) = match page.after {
-        None => ("", vec![limit]),
-        Some((created_at, id)) => ("WHERE (created_at, id) < ($2, $3)", vec![limit, created_at.into(), id.into()]),
-    };
-    let sql = format!("SELECT * FROM customer {condition} ORDER BY created_at DESC, id DESC LIMIT $1");
-    let rows = customer::Model::find_by_statement(Statement::from_sql_and_values(backend, sql, values))
-        .all(db)
-        .await?;
-    Ok(Slice::from_one_more(
-        rows.into_iter().map(Customer::from).collect(),
-        page.first,
-    ))
-}
-
-/// How many customers there are, counted up to `limit`.
-pub async fn count_customers(db: &impl ConnectionTrait, limit: i64) -> Result<i64, StoreError> {
-    count(
-        db,
-        "SELECT COUNT(*) FROM (SELECT 1 FROM customer LIMIT $1) AS counted",
-        vec![limit.into()],
-    )
-    .await
-}
-
-async fn count(db: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> Result<i64, StoreError> {
-    let row = db
-        .query_one_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values))
-        .await?;
-    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
-}
-
-/// The first and the last event time of records. Two probes of the timeline index each.
-pub async fn seen(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<HashMap<RecordId, (Instant, Instant)>, StoreError> {
-    let backend = db.get_database_backend();
-    let (relation, values) = Rows::new()
-        .id("record_id", records.iter().map(|record| record.0))
-        .relation(backend);
-    let sql = format!(
-        "SELECT v.record_id, (SELECT MIN(e.occurred_at) FROM event e WHERE e.record_id = v.record_id),
-                (SELECT MAX(e.occurred_at) FROM event e WHERE e.record_id = v.record_id) FROM {relation}"
-    );
-    let mut seen = HashMap::with_capacity(records.len());
-    for row in db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
-        let (first, last): (Option<i64>, Option<i64>) = (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
-        if let (Some(first), Some(last)) = (first, last) {
-            seen.insert(
-                RecordId(row.try_get_by_index(0)?),
-                (Instant::from_micros(first), Instant::from_micros(last)),
-            );
-        }
-    }
-    Ok(seen)
-}
-
-/// A place in a timeline: event time, then id, then record.
-pub type TimelineKey = (i64, uuid::Uuid, uuid::Uuid);
-
-/// Which entries of a timeline are asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TimelineWindow {
-    pub page: Page<TimelineKey>,
-    pub oldest_first: bool,
-    pub from: Option<Instant>,
-    /// Exclusive.
-    pub to: Option<Instant>,
-}
-
-impl TimelineWindow {
-    /// Conditions on `alias`, the direction, and the values from parameter `$next` on. The last is the limit of each record.
-    fn sql(&self, alias: &str, next: usize) -> (String, &'static str, Vec<Value>) {
-        let (direction, beyond) = if self.oldest_first { ("ASC", ">") } else { ("DESC", "<") };
-        let mut conditions = String::new();
-        let mut values: Vec<Value> = Vec::new();
-        let bind = |values: &mut Vec<Value>, value: Value| {
-            values.push(value);
-            format!("${}", next + values.len() - 1)
-        };
-        if let Some((at, id, record)) = self.page.after {
-            let (at, id, record) = (
-                bind(&mut values, at.into()),
-                bind(&mut values, id.into()),
-                bind(&mut values, record.into()),
-            );
-            conditions += &format!(" AND ({alias}.occurred_at, {alias}.id, {alias}.record_id) {beyond} ({at}, {id}, {record})");
-        }
-        if let Some(from) = self.from {
-            conditions += &format!(" AND {alias}.occurred_at >= {}", bind(&mut values, from.micros().into()));
-        }
-        if let Some(to) = self.to {
-            conditions += &format!(" AND {alias}.occurred_at < {}", bind(&mut values, to.micros().into()));
-        }
-        values.push(i64::try_from(self.page.first + 1).unwrap_or(i64::MAX).into());
-        (conditions, direction, values)
-    }
-}
-
-/// Which events a timeline lists.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct EventFilter {
-    pub kinds: Vec<EventKind>,
-    pub names: Option<Vec<String>>,
-}
-
-/// Events of each record in the window, at most one page and one row of each: whoever merges records has the order.
-pub async fn timeline_events(
-    db: &impl ConnectionTrait,
-    records: &[RecordId],
-    window: &TimelineWindow,
-    filter: &EventFilter,
-) -> Result<Vec<Event>, StoreError> {
-    let backend = db.get_database_backend();
-    let kinds = filter
-        .kinds
-        .iter()
-        .map(|kind| kind.to_value().to_string())
-        .collect::<Vec<_>>()
-        .join(", ");
-    let mut extra = format!(" AND k.kind IN ({kinds})");
-    let mut values = Vec::new();
-    for name in filter.names.iter().flatten() {
-        extra += if values.is_empty() { " AND k.name IN (" } else { ", " };
-        values.push(Value::from(name.as_str()));
-        extra += &format!("${}", values.len() + 1);
-    }
-    if !values.is_empty() {
-        extra.push(')');
-    }
-    let statement = newest_per_record(backend, "event", records, window, &extra, values);
-    let rows = event::Model::find_by_statement(statement).all(db).await?;
-    Ok(rows.into_iter().map(Event::from).collect())
-}
 
 /// Purchases of each record in the window, at most one page and one row of each.
 pub async fn timeline_purchases(
@@ -253,48 +19,9 @@ pub async fn timeline_purchases(
     records: &[RecordId],
     window: &TimelineWindow,
 ) -> Result<Vec<Purchase>, StoreError> {
-    let statement = newest_per_record(db.get_database_backend(), "purchase", records, window, "", Vec::new());
+    let statement = first_per_record(db.get_database_backend(), "purchase", records, window, "", Vec::new());
     let rows = purchase::Model::find_by_statement(statement).all(db).await?;
     Ok(rows.into_iter().map(Purchase::from).collect())
-}
-
-/// The first rows of each record in the direction of the window. `extra` uses `k` and the values from `$2` on.
-/// PostgreSQL takes them by LATERAL; SQLite finds the rowids in the timeline index and then the rows.
-fn newest_per_record(
-    backend: sea_orm::DbBackend,
-    table: &str,
-    records: &[RecordId],
-    window: &TimelineWindow,
-    extra: &str,
-    mut extra_values: Vec<Value>,
-) -> Statement {
-    let (relation, mut values) = Rows::new()
-        .id("record_id", records.iter().map(|record| record.0))
-        .relation(backend);
-    values.append(&mut extra_values);
-    let (conditions, direction, window_values) = window.sql("k", values.len() + 1);
-    values.extend(window_values);
-    let limit = values.len();
-    let one_record = format!(
-        "FROM {table} k WHERE k.record_id = v.record_id{extra}{conditions} ORDER BY k.occurred_at {direction}, k.id {direction} LIMIT ${limit}"
-    );
-    let sql = if backend == sea_orm::DbBackend::Postgres {
-        format!("SELECT e.* FROM {relation} CROSS JOIN LATERAL (SELECT k.* {one_record}) AS e")
-    } else {
-        format!("SELECT e.* FROM {relation} JOIN {table} e ON e.rowid IN (SELECT k.rowid {one_record})")
-    };
-    Statement::from_sql_and_values(backend, sql, values)
-}
-
-/// Events by key.
-pub async fn events(db: &impl ConnectionTrait, keys: &[EventKey]) -> Result<HashMap<EventKey, Event>, StoreError> {
-    let backend = db.get_database_backend();
-    let (relation, values) = pairs(backend, keys.iter().map(|key| (key.record.0, key.id.0)));
-    let sql = format!("SELECT e.* FROM {relation} JOIN event e ON e.record_id = v.record_id AND e.id = v.id");
-    let rows = event::Model::find_by_statement(Statement::from_sql_and_values(backend, sql, values))
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().map(Event::from).map(|event| (event.key, event)).collect())
 }
 
 /// Purchases by key.
@@ -360,13 +87,13 @@ pub struct PurchaseRow {
     key: PurchaseKey,
     order_id: String,
     order: Order,
-    pub(super) amount_minor: Option<i64>,
-    pub(super) refunded_minor: i64,
-    pub(super) rev: i64,
+    pub(in crate::customer) amount_minor: Option<i64>,
+    pub(in crate::customer) refunded_minor: i64,
+    pub(in crate::customer) rev: i64,
 }
 
 impl PurchaseRow {
-    pub(super) fn new(key: PurchaseKey, order_id: String, order: &Order, refunded_minor: i64, rev: i64) -> Self {
+    pub(in crate::customer) fn new(key: PurchaseKey, order_id: String, order: &Order, refunded_minor: i64, rev: i64) -> Self {
         let amount_minor = order.money().map(|money| money.amount_minor);
         Self {
             key,
@@ -378,7 +105,7 @@ impl PurchaseRow {
         }
     }
 
-    pub(super) fn order(&self) -> Order {
+    pub(in crate::customer) fn order(&self) -> Order {
         self.order.clone()
     }
 }
@@ -432,7 +159,7 @@ fn decimal(text: &str) -> Result<Decimal, StoreError> {
     Decimal::from_str(text).map_err(|_| StoreError::Corrupt("an amount is no decimal text".to_owned()))
 }
 
-pub(super) async fn purchase_rows(
+pub(in crate::customer) async fn purchase_rows(
     db: &impl ConnectionTrait,
     keys: &[PurchaseKey],
 ) -> Result<HashMap<PurchaseKey, PurchaseRow>, StoreError> {
@@ -452,12 +179,7 @@ async fn purchase_models(db: &impl ConnectionTrait, keys: &[PurchaseKey]) -> Res
     )
 }
 
-fn pairs(backend: sea_orm::DbBackend, keys: impl Iterator<Item = (uuid::Uuid, uuid::Uuid)>) -> (String, Vec<Value>) {
-    let (records, ids): (Vec<_>, Vec<_>) = keys.unzip();
-    Rows::new().id("record_id", records).id("id", ids).relation(backend)
-}
-
-pub(super) async fn refunds(
+pub(in crate::customer) async fn refunds(
     db: &impl ConnectionTrait,
     keys: &[PurchaseKey],
 ) -> Result<HashMap<PurchaseKey, Vec<Refund>>, StoreError> {
@@ -484,7 +206,7 @@ pub(super) async fn refunds(
     Ok(by_purchase)
 }
 
-pub(super) async fn upsert_purchases(db: &impl ConnectionTrait, rows: &[PurchaseRow]) -> Result<(), StoreError> {
+pub(in crate::customer) async fn upsert_purchases(db: &impl ConnectionTrait, rows: &[PurchaseRow]) -> Result<(), StoreError> {
     let amounts = || rows.iter().map(|row| row.order.amount.as_ref());
     let named = || rows.iter().map(|row| row.order.currency.as_ref());
     let lines = || rows.iter().map(|row| row.order.lines.as_ref());
@@ -542,7 +264,10 @@ pub(super) async fn upsert_purchases(db: &impl ConnectionTrait, rows: &[Purchase
     Ok(())
 }
 
-pub(super) async fn insert_refunds(db: &impl ConnectionTrait, refunds: &[(PurchaseKey, Refund)]) -> Result<(), StoreError> {
+pub(in crate::customer) async fn insert_refunds(
+    db: &impl ConnectionTrait,
+    refunds: &[(PurchaseKey, Refund)],
+) -> Result<(), StoreError> {
     Rows::new()
         .id("record_id", refunds.iter().map(|(key, _)| key.record.0))
         .id("purchase_id", refunds.iter().map(|(key, _)| key.id.0))
@@ -567,7 +292,7 @@ pub(super) async fn insert_refunds(db: &impl ConnectionTrait, refunds: &[(Purcha
 
 /// A line as it is written.
 #[derive(Clone, Debug)]
-pub(super) struct LineRow {
+pub(in crate::customer) struct LineRow {
     pub key: PurchaseKey,
     pub n: i64,
     pub product: ProductId,
@@ -575,7 +300,7 @@ pub(super) struct LineRow {
     pub price: Option<Decimal>,
 }
 
-pub(super) async fn replace_lines(
+pub(in crate::customer) async fn replace_lines(
     db: &impl ConnectionTrait,
     purchases: &[PurchaseKey],
     lines: &[LineRow],
@@ -601,7 +326,7 @@ pub(super) async fn replace_lines(
 
 /// A product as reports described it, each part with the event time of the report.
 #[derive(Clone, Debug)]
-pub(super) struct ProductRow {
+pub(in crate::customer) struct ProductRow {
     pub id: ProductId,
     pub sku: String,
     pub name: Option<(Instant, String)>,
@@ -610,14 +335,14 @@ pub(super) struct ProductRow {
 
 impl ProductRow {
     /// Part by part the latest stands, of equal instants the greater text: the order of arrival does not matter.
-    pub(super) fn describe(&mut self, other: Self) {
+    pub(in crate::customer) fn describe(&mut self, other: Self) {
         self.name = self.name.take().max(other.name);
         self.category = self.category.take().max(other.category);
     }
 }
 
 /// Writes descriptions by the rule of `ProductRow::describe`; a part that nobody named has the least instant.
-pub(super) async fn upsert_products<'p>(
+pub(in crate::customer) async fn upsert_products<'p>(
     db: &impl ConnectionTrait,
     products: impl IntoIterator<Item = &'p ProductRow>,
 ) -> Result<(), StoreError> {
@@ -649,39 +374,6 @@ pub(super) async fn upsert_products<'p>(
         .insert(db, "product", &tail)
         .await?;
     Ok(())
-}
-
-impl From<customer::Model> for Customer {
-    fn from(row: customer::Model) -> Self {
-        let golden = match row.golden {
-            Json::Object(golden) => Golden(golden),
-            _ => Golden::default(),
-        };
-        Self {
-            id: CustomerId(row.id),
-            created_at: Instant::from_micros(row.created_at),
-            golden,
-            rev: row.rev,
-        }
-    }
-}
-
-impl From<event::Model> for Event {
-    fn from(row: event::Model) -> Self {
-        Self {
-            key: EventKey {
-                record: RecordId(row.record_id),
-                id: EventId(row.id),
-            },
-            message_id: row.message_id,
-            kind: row.kind,
-            name: row.name,
-            occurred_at: Instant::from_micros(row.occurred_at),
-            received_at: Instant::from_micros(row.received_at),
-            properties: row.properties,
-            context: row.context,
-        }
-    }
 }
 
 impl From<purchase::Model> for Purchase {

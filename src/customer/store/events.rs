@@ -1,0 +1,140 @@
+//! Events: written once each, read by key and along the timeline.
+
+use super::pairs;
+use super::window::{TimelineWindow, first_per_record};
+use crate::base::{EventId, Instant, RecordId};
+use crate::customer::{Event, EventKey};
+use crate::store::{Rows, StoreError};
+use entity::{EventKind, event};
+use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult as _, Statement, Value};
+use serde_json::Value as Json;
+use std::collections::{HashMap, HashSet};
+
+/// An event to be written; JSON already serialised.
+#[derive(Clone, Debug)]
+pub struct NewEvent<'m> {
+    pub key: EventKey,
+    pub arrival: i64,
+    pub message: &'m crate::ingest::Message,
+}
+
+/// Writes events; answers the keys of those that were not there before. The key is the deduplication.
+pub async fn insert_events(db: &impl ConnectionTrait, events: &[NewEvent<'_>]) -> Result<HashSet<EventKey>, StoreError> {
+    let json = |value: &serde_json::Map<String, Json>| serde_json::to_string(value).expect("a map is JSON");
+    let message = || events.iter().map(|event| event.message);
+    let inserted = Rows::new()
+        .id("record_id", events.iter().map(|event| event.key.record.0))
+        .id("id", events.iter().map(|event| event.key.id.0))
+        .text("message_id", message().map(|message| message.message_id.clone()))
+        .small("kind", message().map(|message| message.kind.to_value()))
+        .text("name", message().map(|message| message.name.clone()))
+        .int("occurred_at", message().map(|message| message.occurred_at.micros()))
+        .int("received_at", message().map(|message| message.received_at.micros()))
+        .int("arrival", events.iter().map(|event| event.arrival))
+        .optional_int(
+            "original_at",
+            message().map(|message| message.original_at.map(Instant::micros)),
+        )
+        .optional_int("sent_at", message().map(|message| message.sent_at.map(Instant::micros)))
+        .small("flags", message().map(|message| message.flags.0))
+        .json("properties", message().map(|message| json(&message.properties)))
+        .json("context", message().map(|message| json(&message.context)))
+        .insert(db, "event", "ON CONFLICT (record_id, id) DO NOTHING RETURNING record_id, id")
+        .await?;
+    let mut keys = HashSet::with_capacity(inserted.len());
+    for row in inserted {
+        keys.insert(EventKey {
+            record: RecordId(row.try_get_by_index(0)?),
+            id: EventId(row.try_get_by_index(1)?),
+        });
+    }
+    Ok(keys)
+}
+
+/// The first and the last event time of records. Two probes of the timeline index each.
+pub async fn seen(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<HashMap<RecordId, (Instant, Instant)>, StoreError> {
+    let backend = db.get_database_backend();
+    let (relation, values) = Rows::new()
+        .id("record_id", records.iter().map(|record| record.0))
+        .relation(backend);
+    let sql = format!(
+        "SELECT v.record_id, (SELECT MIN(e.occurred_at) FROM event e WHERE e.record_id = v.record_id),
+                (SELECT MAX(e.occurred_at) FROM event e WHERE e.record_id = v.record_id) FROM {relation}"
+    );
+    let mut seen = HashMap::with_capacity(records.len());
+    for row in db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
+        let (first, last): (Option<i64>, Option<i64>) = (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+        if let (Some(first), Some(last)) = (first, last) {
+            seen.insert(
+                RecordId(row.try_get_by_index(0)?),
+                (Instant::from_micros(first), Instant::from_micros(last)),
+            );
+        }
+    }
+    Ok(seen)
+}
+
+/// Which events a timeline lists.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EventFilter {
+    pub kinds: Vec<EventKind>,
+    pub names: Option<Vec<String>>,
+}
+
+/// Events of each record in the window, at most one page and one row of each: whoever merges records has the order.
+pub async fn timeline_events(
+    db: &impl ConnectionTrait,
+    records: &[RecordId],
+    window: &TimelineWindow,
+    filter: &EventFilter,
+) -> Result<Vec<Event>, StoreError> {
+    let backend = db.get_database_backend();
+    let kinds = filter
+        .kinds
+        .iter()
+        .map(|kind| kind.to_value().to_string())
+        .collect::<Vec<_>>()
+        .join(", ");
+    let mut extra = format!(" AND k.kind IN ({kinds})");
+    let mut values = Vec::new();
+    for name in filter.names.iter().flatten() {
+        extra += if values.is_empty() { " AND k.name IN (" } else { ", " };
+        values.push(Value::from(name.as_str()));
+        extra += &format!("${}", values.len() + 1);
+    }
+    if !values.is_empty() {
+        extra.push(')');
+    }
+    let statement = first_per_record(backend, "event", records, window, &extra, values);
+    let rows = event::Model::find_by_statement(statement).all(db).await?;
+    Ok(rows.into_iter().map(Event::from).collect())
+}
+
+/// Events by key.
+pub async fn events(db: &impl ConnectionTrait, keys: &[EventKey]) -> Result<HashMap<EventKey, Event>, StoreError> {
+    let backend = db.get_database_backend();
+    let (relation, values) = pairs(backend, keys.iter().map(|key| (key.record.0, key.id.0)));
+    let sql = format!("SELECT e.* FROM {relation} JOIN event e ON e.record_id = v.record_id AND e.id = v.id");
+    let rows = event::Model::find_by_statement(Statement::from_sql_and_values(backend, sql, values))
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(Event::from).map(|event| (event.key, event)).collect())
+}
+
+impl From<event::Model> for Event {
+    fn from(row: event::Model) -> Self {
+        Self {
+            key: EventKey {
+                record: RecordId(row.record_id),
+                id: EventId(row.id),
+            },
+            message_id: row.message_id,
+            kind: row.kind,
+            name: row.name,
+            occurred_at: Instant::from_micros(row.occurred_at),
+            received_at: Instant::from_micros(row.received_at),
+            properties: row.properties,
+            context: row.context,
+        }
+    }
+}
