@@ -13,6 +13,7 @@ use crate::worker::{self, Worker};
 use anyhow::{Context as _, bail};
 use migration::{Migrator, MigratorTrait as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -102,17 +103,12 @@ impl Server {
         let services = Services {
             keyring: Keyring::new(store.clone(), preset),
             sources: SourceDirectory::new(store.clone()),
-            catalogue: catalogue.clone(),
-            clock: clock.clone(),
-            store: store.clone(),
-        };
-        let (intake, committers) = queue::start(
-            store,
             catalogue,
+            rules: Arc::new(settings.identity_rules()?),
             clock,
-            settings.ingest.committers,
-            settings.ingest.queue_events,
-        );
+            store,
+        };
+        let (intake, committers) = queue::start(services.clone(), settings.ingest.committers, settings.ingest.queue_events);
         let readiness = Readiness::default();
         let doors = Doors {
             services: services.clone(),

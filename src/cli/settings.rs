@@ -2,6 +2,8 @@
 //!
 //! The commented `config/default.toml` is the schema: a key is known if it stands there, and has the type it has there.
 
+use crate::identity::Rules;
+use crate::identity::rules::RulesError;
 use crate::store::backend_of;
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
@@ -23,6 +25,7 @@ pub struct Settings {
     pub redis: Redis,
     pub auth: Auth,
     pub ingest: Ingest,
+    pub identity: Identity,
     pub graphql: Graphql,
     pub log: Log,
 }
@@ -64,6 +67,11 @@ pub struct Ingest {
     pub queue_events: usize,
     pub committers: usize,
     pub protected_traits: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Identity {
+    pub phone_region: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -295,6 +303,9 @@ impl Settings {
             level.is_ok(),
             "log.level must be error, warn, info, debug, trace or a list such as info,tributary::pipeline=debug",
         );
+        if let Err(problem) = self.identity_rules() {
+            problems.push(format!("identity.{problem}"));
+        }
         if let Err(problem) = backend_of(&self.database.url) {
             problems.push(format!("database.url {problem}"));
         }
@@ -313,6 +324,12 @@ impl Settings {
             ingest_statement_timeout: Duration::from_millis(database.ingest_statement_timeout_ms),
             create: true,
         }
+    }
+
+    /// The shop's rules with the configured region.
+    pub fn identity_rules(&self) -> Result<Rules, RulesError> {
+        let over = serde_json::json!({"phone_region": self.identity.phone_region});
+        Rules::parse(&Rules::overlay(&Rules::shop_json(), &over))
     }
 
     /// Whether `serve` migrates by itself.

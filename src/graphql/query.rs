@@ -14,7 +14,7 @@ use super::{error, services};
 use crate::access::{self, Scope};
 use crate::base::paging::Slice;
 use crate::customer;
-use crate::identity::{self, normalise};
+use crate::identity::{self, Verdict};
 use crate::ingest;
 use crate::ingest::store::RejectedFilter;
 use crate::store::StoreError;
@@ -228,7 +228,7 @@ async fn customer_by(ctx: &Context<'_>, identifier: IdentifierInput) -> Result<O
         ));
     }
     let services = services(ctx)?;
-    let Some(value) = normalise::normalise(kind, &identifier.value) else {
+    let Verdict::Usable(value) = services.rules.judge(kind, &namespace, &identifier.value) else {
         return Ok(None);
     };
     let id = services.store.hash_key().identifier(kind.to_value(), &namespace, &value);

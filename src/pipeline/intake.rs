@@ -10,10 +10,11 @@ use crate::customer::store::NewEvent;
 use crate::customer::{Customer, EventKey, Golden, changes, store as customer_store};
 use crate::feed::{Change, Log};
 use crate::identity::store::Known;
-use crate::identity::{NewLink, NewRecord, Record, RecordTraits, normalise, store as identity_store};
+use crate::identity::{NewLink, NewRecord, Record, RecordTraits, Rules, Verdict, store as identity_store};
 use crate::ingest::message::Assertion;
-use crate::ingest::{Catalogue, Message, RefusedItem, Rejection, Sightings, insert_rejected};
-use crate::store::{Store, StoreError};
+use crate::ingest::{Message, RefusedItem, Rejection, Sightings, insert_rejected};
+use crate::pipeline::Services;
+use crate::store::StoreError;
 use entity::{ChangeOp, Topic};
 use sea_orm::DatabaseTransaction;
 use serde_json::{Map, json};
@@ -66,17 +67,17 @@ struct Item<'m> {
 /// Answers an outcome for each message of each delivery, in order.
 pub async fn store(
     tx: &DatabaseTransaction,
-    store: &Store,
-    catalogue: &Catalogue,
+    services: &Services,
     now: Instant,
     first_arrival: i64,
     deliveries: &[Delivery],
 ) -> Result<Vec<Vec<Outcome>>, StoreError> {
+    let (store, rules) = (&services.store, &services.rules);
     let keys = store.hash_key();
     let messages = deliveries.iter().flat_map(|delivery| &delivery.messages);
     let mut items: Vec<Item<'_>> = messages
         .zip(first_arrival..)
-        .map(|(message, arrival)| Item::of(keys, message, arrival))
+        .map(|(message, arrival)| Item::of(keys, rules, message, arrival))
         .collect();
 
     let known = identity_store::known(tx, &asked_pairs(&items)).await?;
@@ -93,7 +94,7 @@ pub async fn store(
     }
     insert_rejected(tx, store, deliveries.iter().flat_map(Delivery::rejections)).await?;
     let new_messages = items.iter().filter(|item| item.is_new).map(|item| item.message);
-    catalogue.discover(tx, &Sightings::of(new_messages)).await?;
+    services.catalogue.discover(tx, &Sightings::of(new_messages)).await?;
     log.write(tx, now).await?;
 
     let mut outcomes = items
@@ -106,10 +107,12 @@ pub async fn store(
 }
 
 impl<'m> Item<'m> {
-    fn of(keys: &HashKey, message: &'m Message, arrival: i64) -> Self {
+    fn of(keys: &HashKey, rules: &Rules, message: &'m Message, arrival: i64) -> Self {
         let record = keys.record(message.source, &message.external_key);
         let usable = message.identifiers.iter().filter_map(|assertion| {
-            let value = normalise::normalise(assertion.kind, &assertion.value)?;
+            let Verdict::Usable(value) = rules.judge(assertion.kind, &assertion.namespace, &assertion.value) else {
+                return None;
+            };
             let id = keys.identifier(sea_orm::ActiveEnum::to_value(&assertion.kind), &assertion.namespace, &value);
             Some((id, assertion, value))
         });

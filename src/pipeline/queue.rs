@@ -4,10 +4,11 @@
 //! culprit is refused; what waits is bounded, and beyond the bound a delivery is turned away at once.
 
 use super::intake::{self, Delivery, Outcome};
-use crate::base::{Clock, Kind};
+use crate::base::Kind;
 use crate::ingest::message::Refusal;
-use crate::ingest::{Catalogue, RefusedItem, Sightings};
-use crate::store::{Store, StoreError};
+use crate::ingest::{RefusedItem, Sightings};
+use crate::pipeline::Services;
+use crate::store::StoreError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
@@ -99,17 +100,12 @@ impl Committers {
 }
 
 /// Starts committers: one on SQLite, which has one writer, `parallel` on PostgreSQL. `capacity`: events that may wait.
-pub fn start(store: Store, catalogue: Catalogue, clock: Clock, parallel: usize, capacity: usize) -> (Intake, Committers) {
+pub fn start(services: Services, parallel: usize, capacity: usize) -> (Intake, Committers) {
     let (waiting, receiver) = mpsc::unbounded_channel();
     let receiver = Arc::new(Mutex::new(receiver));
     let last_arrival = Arc::new(AtomicI64::new(0));
-    let committers = if store.is_postgres() { parallel.max(1) } else { 1 };
-    let committer = Committer {
-        store,
-        catalogue,
-        clock,
-        last_arrival,
-    };
+    let committers = if services.store.is_postgres() { parallel.max(1) } else { 1 };
+    let committer = Committer { services, last_arrival };
     let tasks = (0..committers).map(|_| tokio::spawn(committer.clone().run(receiver.clone())));
     let tasks = Committers(tasks.collect());
     let capacity = capacity.min(Semaphore::MAX_PERMITS);
@@ -154,9 +150,7 @@ impl Intake {
 
 #[derive(Clone)]
 struct Committer {
-    store: Store,
-    catalogue: Catalogue,
-    clock: Clock,
+    services: Services,
     last_arrival: Arc<AtomicI64>,
 }
 
@@ -202,20 +196,14 @@ impl Committer {
 
     /// One commit for all of it.
     async fn store_all(&self, deliveries: &[Delivery]) -> Result<Vec<Vec<Outcome>>, StoreError> {
-        let now = self.clock.now();
+        let now = self.services.now();
         let count: usize = deliveries.iter().map(|delivery| delivery.messages.len()).sum();
         let stored = self
+            .services
             .store
             .transact(|tx, _| {
                 let first_arrival = self.reserve_arrivals(now.micros(), count);
-                Box::pin(intake::store(
-                    tx,
-                    &self.store,
-                    &self.catalogue,
-                    now,
-                    first_arrival,
-                    deliveries,
-                ))
+                Box::pin(intake::store(tx, &self.services, now, first_arrival, deliveries))
             })
             .await?;
         let messages = deliveries
@@ -225,7 +213,7 @@ impl Committer {
         let accepted = messages
             .filter(|(_, outcome)| **outcome == Outcome::Accepted)
             .map(|(message, _)| message);
-        self.catalogue.committed(Sightings::of(accepted));
+        self.services.catalogue.committed(Sightings::of(accepted));
         metrics::histogram!("tributary_intake_group_messages").record(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
         Ok(stored)
     }

@@ -2,8 +2,10 @@
 
 use crate::access::Keyring;
 use crate::base::{Clock, Instant};
+use crate::identity::Rules;
 use crate::ingest::{Catalogue, SourceDirectory};
 use crate::store::Store;
+use std::sync::Arc;
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub struct Services {
     pub keyring: Keyring,
     pub sources: SourceDirectory,
     pub catalogue: Catalogue,
+    /// Which values recognise people.
+    pub rules: Arc<Rules>,
 }
 
 impl Services {
