@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
 const PLAIN_JSON: &str = "application/json";
@@ -26,7 +27,7 @@ enum MediaType {
     Json,
 }
 
-pub async fn post(State(doors): State<Doors>, headers: HeaderMap, body: Body) -> Response {
+pub async fn post(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
     let Some(media_type) = accepted(&headers) else {
         return refuse(
             MediaType::Json,

@@ -36,7 +36,7 @@ pub async fn healthz() -> Response {
 }
 
 /// The process can do its work.
-pub async fn readyz(State(doors): State<Doors>) -> Response {
+pub async fn readyz(State(doors): State<Arc<Doors>>) -> Response {
     let store = &doors.services.store;
     let ping = store
         .reader()

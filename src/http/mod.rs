@@ -20,8 +20,8 @@ use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 
-/// What the doors are made of.
-#[derive(Clone)]
+/// What the doors are made of. Shared as a whole: the router clones its state several times for each request, and these parts one by
+/// one are some forty counters.
 pub struct Doors {
     pub services: Services,
     pub intake: Intake,
@@ -43,6 +43,7 @@ pub struct TrackingOptions {
 
 /// All routes.
 pub fn router(doors: Doors) -> Router {
+    let doors = Arc::new(doors);
     let mut router = Router::new()
         .route("/graphql", post(graphql::post).fallback(graphql::method_not_allowed))
         .route("/healthz", get(health::healthz))

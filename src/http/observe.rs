@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use tracing::Instrument as _;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,7 +48,7 @@ pub fn install_metrics() -> PrometheusHandle {
 }
 
 /// Prometheus text.
-pub async fn metrics_page(State(doors): State<Doors>) -> Response {
+pub async fn metrics_page(State(doors): State<Arc<Doors>>) -> Response {
     doors.metrics.run_upkeep();
     let mut text = doors.metrics.render();
     text += "# TYPE tributary_sql_statements_total counter\n";
@@ -62,7 +62,7 @@ pub async fn metrics_page(State(doors): State<Doors>) -> Response {
 }
 
 /// Wraps every request.
-pub async fn observe(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+pub async fn observe(State(doors): State<Arc<Doors>>, request: Request, next: Next) -> Response {
     let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
     let well_formed = |id: &&str| {
         !id.is_empty()

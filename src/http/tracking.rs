@@ -48,7 +48,7 @@ const SINGLE_PATHS: [(&str, EventKind); 12] = [
     ("alias", EventKind::Alias),
 ];
 
-pub fn routes() -> Router<Doors> {
+pub fn routes() -> Router<Arc<Doors>> {
     let mut router = Router::new();
     for path in ["batch", "b", "import"] {
         for path in [format!("/{path}"), format!("/{path}/")] {
@@ -157,7 +157,7 @@ struct Received {
 }
 
 async fn batch(
-    State(doors): State<Doors>,
+    State(doors): State<Arc<Doors>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: HttpBody,
@@ -167,7 +167,7 @@ async fn batch(
 
 async fn single(
     kind: EventKind,
-    State(doors): State<Doors>,
+    State(doors): State<Arc<Doors>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: HttpBody,
@@ -350,7 +350,7 @@ fn limits(options: &TrackingOptions, source: &source::Model) -> (Limits, usize) 
 }
 
 /// What the browser library asks for when it starts: no integration but this one, and no metrics of its own.
-async fn settings(State(doors): State<Doors>, Path(write_key): Path<String>) -> Response {
+async fn settings(State(doors): State<Arc<Doors>>, Path(write_key): Path<String>) -> Response {
     if let Err(refused) = source_of(&doors, &write_key).await {
         let refused = if refused.status == StatusCode::UNAUTHORIZED {
             Refused {

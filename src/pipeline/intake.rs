@@ -58,9 +58,18 @@ impl Delivery {
 struct Item<'m> {
     message: &'m Message,
     key: EventKey,
-    identifiers: Vec<(IdentifierId, &'m Assertion, String)>,
+    identifiers: Vec<Shown<'m>>,
     arrival: i64,
     is_new: bool,
+}
+
+/// An identifier that a message shows, normalised.
+struct Shown<'m> {
+    id: IdentifierId,
+    assertion: &'m Assertion,
+    value: String,
+    /// The record is kept under it, so the record has shown it if it exists at all: nobody needs to ask.
+    names_record: bool,
 }
 
 /// Stores deliveries in the caller's transaction. `arrivals` names the first arrival instant of a run of free ones.
@@ -113,8 +122,12 @@ impl<'m> Item<'m> {
             let Verdict::Usable(value) = rules.judge(assertion.kind, &assertion.namespace, &assertion.value) else {
                 return None;
             };
-            let id = keys.identifier(sea_orm::ActiveEnum::to_value(&assertion.kind), &assertion.namespace, &value);
-            Some((id, assertion, value))
+            Some(Shown {
+                id: keys.identifier(sea_orm::ActiveEnum::to_value(&assertion.kind), &assertion.namespace, &value),
+                assertion,
+                value,
+                names_record: message.is_kept_under(assertion),
+            })
         });
         let key = EventKey {
             record,
@@ -156,14 +169,15 @@ fn actor(deliveries: &[Delivery]) -> String {
     }
 }
 
-/// Every record, once with each identifier it asserts and once without.
+/// Every record with each identifier of which it is not certain that a known record has shown it; one without any by itself.
 fn asked_pairs(items: &[Item<'_>]) -> HashSet<(RecordId, Option<IdentifierId>)> {
     let mut pairs = HashSet::new();
     for item in items {
-        pairs.extend(item.identifiers.iter().map(|(id, _, _)| (item.key.record, Some(*id))));
-        if item.identifiers.is_empty() {
+        let mut unsure = item.identifiers.iter().filter(|shown| !shown.names_record).peekable();
+        if unsure.peek().is_none() {
             pairs.insert((item.key.record, None));
         }
+        pairs.extend(unsure.map(|shown| (item.key.record, Some(shown.id))));
     }
     pairs
 }
@@ -388,9 +402,17 @@ fn new_links(items: &[Item<'_>], known: &Known, people: &People<'_>) -> Vec<NewL
     let mut shown = HashSet::new();
     let mut links = Vec::new();
     for item in items.iter().filter(|item| item.is_new) {
-        for (identifier, assertion, value) in &item.identifiers {
+        let is_known = known.customers.contains_key(&item.key.record);
+        for Shown {
+            id: identifier,
+            assertion,
+            value,
+            names_record,
+        } in &item.identifiers
+        {
             let pair = (item.key.record, *identifier);
-            if known.shown.contains(&pair) || !shown.insert(pair) {
+            let was_shown = known.shown.contains(&pair) || (*names_record && is_known);
+            if was_shown || !shown.insert(pair) {
                 continue;
             }
             links.push(NewLink {

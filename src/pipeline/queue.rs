@@ -10,12 +10,16 @@ use crate::ingest::{RefusedItem, Sightings};
 use crate::pipeline::Services;
 use crate::store::StoreError;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Messages of one commit; a larger group gains nothing and makes everyone in it wait.
 const GROUP_MESSAGES: usize = 2_500;
+/// While a commit is under way the next one waits until it ends or until this many messages are there: many small commits beside each
+/// other cost more than a few larger ones in a row, each of which pays for its statements and its flush.
+const WORTH_A_COMMIT: usize = 64;
+
 /// What becomes of one message of a delivery.
 pub type Receipt = Result<Outcome, Refusal>;
 
@@ -105,7 +109,11 @@ pub fn start(services: Services, parallel: usize, capacity: usize) -> (Intake, C
     let receiver = Arc::new(Mutex::new(receiver));
     let last_arrival = Arc::new(AtomicI64::new(0));
     let committers = if services.store.is_postgres() { parallel.max(1) } else { 1 };
-    let committer = Committer { services, last_arrival };
+    let committer = Committer {
+        services,
+        last_arrival,
+        commits: Arc::default(),
+    };
     let tasks = (0..committers).map(|_| tokio::spawn(committer.clone().run(receiver.clone())));
     let tasks = Committers(tasks.collect());
     let capacity = capacity.min(Semaphore::MAX_PERMITS);
@@ -152,15 +160,41 @@ impl Intake {
 struct Committer {
     services: Services,
     last_arrival: Arc<AtomicI64>,
+    commits: Arc<Commits>,
+}
+
+/// How many commits are under way, and news of each that ends.
+#[derive(Debug, Default)]
+struct Commits {
+    under_way: AtomicUsize,
+    ended: Notify,
+}
+
+/// A commit under way; ends when it is dropped, even by a panic, or others would wait for it for ever.
+struct CommitUnderWay<'c>(&'c Commits);
+
+impl Commits {
+    fn begin(&self) -> CommitUnderWay<'_> {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        CommitUnderWay(self)
+    }
+}
+
+impl Drop for CommitUnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+        self.0.ended.notify_waiters();
+    }
 }
 
 impl Committer {
     async fn run(self, receiver: Arc<Mutex<mpsc::UnboundedReceiver<Waiting>>>) {
         loop {
-            let (group, ended) = next_group(&receiver).await;
+            let (group, under_way, ended) = next_group(&receiver, &self.commits).await;
             if !group.is_empty() {
                 self.commit(group).await;
             }
+            drop(under_way);
             if ended {
                 return;
             }
@@ -270,27 +304,49 @@ impl Committer {
     }
 }
 
-/// Waits for one delivery, then takes what else is there, up to one group. True: this was the end.
-async fn next_group(receiver: &Mutex<mpsc::UnboundedReceiver<Waiting>>) -> (Vec<(Delivery, Answer)>, bool) {
+/// Waits for one delivery, then takes what else is there, up to one group; beside a commit under way it waits for a group worth one.
+/// The group counts as a commit under way from here on. True: this was the end.
+async fn next_group<'c>(
+    receiver: &Mutex<mpsc::UnboundedReceiver<Waiting>>,
+    commits: &'c Commits,
+) -> (Vec<(Delivery, Answer)>, CommitUnderWay<'c>, bool) {
     let mut receiver = receiver.lock().await;
-    let mut group = Vec::new();
-    let mut size = 0;
-    let mut next = receiver.recv().await;
-    loop {
-        match next {
-            Some(Waiting::Delivery(delivery, answer)) => {
-                size += delivery.size().max(1);
-                group.push((delivery, answer));
-            }
-            Some(Waiting::End) | None => return (group, true),
+    let mut group = Group::default();
+    let mut is_open = group.take(receiver.recv().await);
+    while is_open {
+        // Listens before it looks, so that an end between the two is heard.
+        let ended = commits.ended.notified();
+        while is_open && group.size < GROUP_MESSAGES {
+            let Ok(next) = receiver.try_recv() else { break };
+            is_open = group.take(Some(next));
         }
-        if size >= GROUP_MESSAGES {
-            return (group, false);
+        if !is_open || group.size >= WORTH_A_COMMIT || commits.under_way.load(Ordering::SeqCst) == 0 {
+            break;
         }
-        let Ok(waiting) = receiver.try_recv() else {
-            return (group, false);
+        tokio::select! {
+            next = receiver.recv() => is_open = group.take(next),
+            () = ended => {}
+        }
+    }
+    (group.deliveries, commits.begin(), !is_open)
+}
+
+/// Deliveries on their way to one commit.
+#[derive(Default)]
+struct Group {
+    deliveries: Vec<(Delivery, Answer)>,
+    size: usize,
+}
+
+impl Group {
+    /// False: nothing more will come.
+    fn take(&mut self, waiting: Option<Waiting>) -> bool {
+        let Some(Waiting::Delivery(delivery, answer)) = waiting else {
+            return false;
         };
-        next = Some(waiting);
+        self.size += delivery.size().max(1);
+        self.deliveries.push((delivery, answer));
+        true
     }
 }
 

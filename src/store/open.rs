@@ -114,6 +114,11 @@ fn sqlite(options: &DatabaseOptions, connections: u32) -> ConnectOptions {
             // Erased values must not linger in free pages of the file.
             .pragma("secure_delete", "ON")
             .pragma("cache_size", "-16000")
+            // What a statement would undo, kept in memory: in a file it is one write for each page a statement touches.
+            .pragma("temp_store", "MEMORY")
+            // Pages of the log, 32 MiB. Events land on pages all over the indexes; the longer the log grows before it is copied into
+            // the file, the more changes of one page are copied at once.
+            .pragma("wal_autocheckpoint", "8192")
             .pragma("mmap_size", "268435456")
     });
     connect

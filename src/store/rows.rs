@@ -140,27 +140,30 @@ impl Rows {
         let mut selected = Vec::with_capacity(self.columns.len());
         for (i, column) in self.columns.iter().enumerate() {
             let read = if column.values.is_binary() {
-                format!("unhex(value->>{i})")
+                format!("unhex(j->>{i})")
             } else {
-                format!("value->>{i}")
+                format!("j->>{i}")
             };
             selected.push(format!("{read} AS {}", column.name));
         }
-        let count = self.len();
-        let mut columns: Vec<_> = self
-            .columns
-            .into_iter()
-            .map(|column| column.values.into_json().into_iter())
-            .collect();
-        let mut rows = Vec::with_capacity(count);
-        for _ in 0..count {
-            rows.push(Json::Array(
-                columns.iter_mut().map(|values| values.next().unwrap_or(Json::Null)).collect(),
-            ));
+        let mut rows = String::from("[");
+        for row in 0..self.len() {
+            rows.push_str(if row == 0 { "[" } else { ",[" });
+            for (i, column) in self.columns.iter().enumerate() {
+                if i > 0 {
+                    rows.push(',');
+                }
+                column.values.write_json(row, &mut rows);
+            }
+            rows.push(']');
         }
-        let rows = Json::Array(rows).to_string();
+        rows.push(']');
+        // LIMIT keeps each row's JSON from being made anew for every column that is read from it.
         (
-            format!("(SELECT {} FROM json_each($1)) AS v", selected.join(", ")),
+            format!(
+                "(SELECT {} FROM (SELECT value AS j FROM jsonb_each($1) LIMIT -1)) AS v",
+                selected.join(", ")
+            ),
             vec![rows.into()],
         )
     }
@@ -221,22 +224,42 @@ impl Values {
         }
     }
 
-    fn into_json(self) -> Vec<Json> {
-        fn json<T: Into<Json>>(values: impl IntoIterator<Item = T>) -> Vec<Json> {
-            values.into_iter().map(Into::into).collect()
-        }
+    /// Appends the value of one row as JSON.
+    fn write_json(&self, row: usize, text: &mut String) {
         match self {
-            Self::Id(values) => json(values.into_iter().map(hex)),
-            Self::OptionalId(values) => json(values.into_iter().map(|value| value.map(hex))),
-            Self::Int(values) => json(values),
-            Self::OptionalInt(values) => json(values),
-            Self::Small(values) => json(values),
-            Self::OptionalSmall(values) => json(values),
-            Self::Text(values) | Self::Json(values) => json(values),
-            Self::OptionalText(values) | Self::OptionalJson(values) => json(values),
-            Self::OptionalBytes(values) => json(values.into_iter().map(|value| value.map(|bytes| hex_of(&bytes)))),
+            Self::Id(values) => write_hex(Some(values[row].as_bytes()), text),
+            Self::OptionalId(values) => write_hex(values[row].as_ref().map(|id| id.as_bytes().as_slice()), text),
+            Self::Int(values) => write_int(Some(values[row]), text),
+            Self::OptionalInt(values) => write_int(values[row], text),
+            Self::Small(values) => write_int(Some(values[row].into()), text),
+            Self::OptionalSmall(values) => write_int(values[row].map(i64::from), text),
+            Self::Text(values) | Self::Json(values) => write_text(Some(&values[row]), text),
+            Self::OptionalText(values) | Self::OptionalJson(values) => write_text(values[row].as_deref(), text),
+            Self::OptionalBytes(values) => write_hex(values[row].as_deref(), text),
         }
     }
+}
+
+fn write_hex(bytes: Option<&[u8]>, text: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let Some(bytes) = bytes else { return text.push_str("null") };
+    text.push('"');
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text.push('"');
+}
+
+fn write_int(value: Option<i64>, text: &mut String) {
+    match value {
+        Some(value) => text.push_str(&value.to_string()),
+        None => text.push_str("null"),
+    }
+}
+
+fn write_text(value: Option<&str>, text: &mut String) {
+    text.push_str(&serde_json::to_string(&value).expect("a text is JSON"));
 }
 
 /// `column` is one of the ids in parameter `$n`, made by `ids_value`.
@@ -261,8 +284,4 @@ pub fn ids_value(backend: DbBackend, ids: impl IntoIterator<Item = Uuid>) -> Val
 
 fn hex(id: Uuid) -> String {
     id.simple().to_string()
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

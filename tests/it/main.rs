@@ -4,6 +4,7 @@
 
 mod access;
 mod clients;
+mod crash;
 mod ddl;
 mod doors;
 mod gate;

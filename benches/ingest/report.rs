@@ -1,0 +1,222 @@
+//! The figures of a run: medians, ratios against the raw rate, and the facts of the machine they hold for.
+
+use crate::Scale;
+use serde_json::{Value, json};
+use std::fmt;
+use std::path::Path;
+
+/// One timed run.
+#[derive(Clone, Copy, Debug)]
+pub struct Measure {
+    pub per_second: f64,
+    /// From a request, or a raw commit, to its answer.
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    /// Processor microseconds for each event, by who spent them.
+    pub server_us: f64,
+    pub database_us: f64,
+    pub load_us: f64,
+}
+
+/// Repeated runs of one kind.
+pub struct Case {
+    pub name: String,
+    pub runs: Vec<Measure>,
+}
+
+/// How a case compares, repetition by repetition, with the better of the raw cases beside it.
+pub struct Ratio {
+    database: &'static str,
+    name: String,
+    runs: Vec<f64>,
+    target: f64,
+    aim: f64,
+}
+
+pub struct Report {
+    scale: Scale,
+    versions: Vec<(&'static str, String)>,
+    cases: Vec<(&'static str, Case)>,
+    ratios: Vec<Ratio>,
+    memory: Vec<(&'static str, f64, f64)>,
+}
+
+const IDLE_MEMORY_MB: f64 = 64.0;
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:.0} events/s, p50 {:.1} ms, p99 {:.1} ms; us of processor for each event: server {:.1}, database {:.1}, load {:.1}",
+            self.per_second, self.p50_ms, self.p99_ms, self.server_us, self.database_us, self.load_us
+        )
+    }
+}
+
+impl Case {
+    fn median(&self) -> Measure {
+        let of = |field: fn(&Measure) -> f64| median(self.runs.iter().map(field));
+        Measure {
+            per_second: of(|run| run.per_second),
+            p50_ms: of(|run| run.p50_ms),
+            p99_ms: of(|run| run.p99_ms),
+            server_us: of(|run| run.server_us),
+            database_us: of(|run| run.database_us),
+            load_us: of(|run| run.load_us),
+        }
+    }
+}
+
+impl Ratio {
+    pub fn against_best(database: &'static str, case: &Case, raws: &[&Case], target: f64, aim: f64) -> Self {
+        let best = |i: usize| raws.iter().map(|raw| raw.runs[i].per_second).fold(0.0, f64::max);
+        let runs = case
+            .runs
+            .iter()
+            .enumerate()
+            .map(|(i, run)| run.per_second / best(i))
+            .collect();
+        Self {
+            database,
+            name: case.name.clone(),
+            runs,
+            target,
+            aim,
+        }
+    }
+
+    fn median(&self) -> f64 {
+        median(self.runs.iter().copied())
+    }
+}
+
+impl Report {
+    pub fn new(scale: Scale) -> Self {
+        Self {
+            scale,
+            versions: Vec::new(),
+            cases: Vec::new(),
+            ratios: Vec::new(),
+            memory: Vec::new(),
+        }
+    }
+
+    pub fn describe_database(&mut self, database: &'static str, version: String) {
+        self.versions.push((database, version));
+    }
+
+    pub fn cases(&mut self, database: &'static str, cases: Vec<Case>) {
+        self.cases.extend(cases.into_iter().map(|case| (database, case)));
+    }
+
+    pub fn ratio(&mut self, ratio: Ratio) {
+        self.ratios.push(ratio);
+    }
+
+    pub fn memory(&mut self, database: &'static str, idle_mb: f64, loaded_mb: f64) {
+        self.memory.push((database, idle_mb, loaded_mb));
+    }
+
+    pub fn print(&self) {
+        println!();
+        for (database, case) in &self.cases {
+            println!("{database:<9} {:<66} {}", case.name, case.median());
+        }
+        for ratio in &self.ratios {
+            println!(
+                "{:<9} {:<34} {:.2} of the raw rate (target {}, aim {})",
+                ratio.database,
+                ratio.name,
+                ratio.median(),
+                ratio.target,
+                ratio.aim
+            );
+        }
+        for (database, idle, loaded) in &self.memory {
+            println!("{database:<9} memory: idle {idle:.0} MB, after the load {loaded:.0} MB (target {IDLE_MEMORY_MB} MB idle)");
+        }
+    }
+
+    pub fn write(&self, file: &Path) {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, format!("{:#}\n", self.to_json())).unwrap();
+        println!("written to benches/results/ingest.json");
+    }
+
+    fn to_json(&self) -> Value {
+        let figures = |run: &Measure| {
+            json!({
+                "eventsPerSecond": run.per_second.round(), "p50Ms": tenths(run.p50_ms), "p99Ms": tenths(run.p99_ms),
+                "cpuMicrosPerEvent": {
+                    "server": tenths(run.server_us), "database": tenths(run.database_us), "load": tenths(run.load_us)
+                }
+            })
+        };
+        let cases = self.cases.iter().map(|(database, case)| {
+            json!({
+                "database": database, "case": case.name, "median": figures(&case.median()),
+                "eventsPerSecond": case.runs.iter().map(|run| run.per_second.round()).collect::<Vec<_>>()
+            })
+        });
+        let ratios = self.ratios.iter().map(|ratio| {
+            json!({
+                "database": ratio.database, "case": ratio.name, "ofRawRate": hundredths(ratio.median()),
+                "runs": ratio.runs.iter().copied().map(hundredths).collect::<Vec<_>>(),
+                "target": ratio.target, "aim": ratio.aim, "met": ratio.median() >= ratio.target
+            })
+        });
+        let memory = self.memory.iter().map(|(database, idle, loaded)| {
+            json!({
+                "database": database, "idleMb": tenths(*idle), "afterLoadMb": tenths(*loaded), "target": IDLE_MEMORY_MB,
+                "met": *idle < IDLE_MEMORY_MB
+            })
+        });
+        json!({
+            "machine": machine(&self.versions),
+            "scale": {
+                "repetitions": self.scale.repetitions, "batchedEvents": self.scale.batched_events,
+                "singleEvents": self.scale.single_events, "records": self.scale.records
+            },
+            "ratios": ratios.collect::<Vec<_>>(),
+            "memory": memory.collect::<Vec<_>>(),
+            "cases": cases.collect::<Vec<_>>()
+        })
+    }
+}
+
+fn machine(versions: &[(&'static str, String)]) -> Value {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let value = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_once(':'))
+            .map(|(_, value)| value.trim().to_owned())
+    };
+    json!({
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "processor": value(&read("/proc/cpuinfo"), "model name"),
+        "memory": value(&read("/proc/meminfo"), "MemTotal"),
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "rust": crate::packages::run(std::process::Command::new("rustc").arg("--version")).unwrap_or_default().trim(),
+        "tributary": env!("CARGO_PKG_VERSION"),
+        "databases": versions.iter().map(|(name, version)| ((*name).to_owned(), json!(version))).collect::<serde_json::Map<_, _>>()
+    })
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        f64::midpoint(values[middle - 1], values[middle])
+    }
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
