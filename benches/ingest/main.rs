@@ -18,7 +18,6 @@ mod raw;
 mod report;
 mod server;
 #[path = "../../tests/it/support/servers.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
 mod servers;
 mod workload;
 
