@@ -47,6 +47,11 @@ impl Log {
         self.changes.push(change);
     }
 
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// Writes everything noted. Must be the last statement of the transaction: the ordinal it draws then orders this transaction
     /// after every other that it waited for.
     pub async fn write(self, tx: &DatabaseTransaction, now: Instant) -> Result<TransactionId, StoreError> {

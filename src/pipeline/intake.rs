@@ -104,7 +104,10 @@ pub async fn store(
     insert_rejected(tx, store, deliveries.iter().flat_map(Delivery::rejections)).await?;
     let new_messages = items.iter().filter(|item| item.is_new).map(|item| item.message);
     services.catalogue.discover(tx, &Sightings::of(new_messages)).await?;
-    log.write(tx, now).await?;
+    // Repetitions and refusals are no news.
+    if !log.is_empty() {
+        log.write(tx, now).await?;
+    }
 
     let mut outcomes = items
         .iter()

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 const GROUP_MESSAGES: usize = 2_500;
 /// While a commit is under way the next one waits until it ends or until this many messages are there: many small commits beside each
 /// other cost more than a few larger ones in a row, each of which pays for its statements and its flush.
-const WORTH_A_COMMIT: usize = 64;
+const WORTH_A_COMMIT: usize = 16;
 
 /// What becomes of one message of a delivery.
 pub type Receipt = Result<Outcome, Refusal>;
@@ -143,7 +143,10 @@ impl Intake {
         let (sender, receipts) = oneshot::channel();
         let waiting = Waiting::Delivery(delivery, Answer { sender, _places: places });
         self.waiting.send(waiting).map_err(|_| IntakeError::Stopping)?;
-        receipts.await.map_err(|_| IntakeError::Stopping)?
+        receipts.await.map_err(|_| IntakeError::Store {
+            text: "internal error",
+            kind: Kind::Internal,
+        })?
     }
 
     /// Takes nothing more; the committers store what was handed in and end.
@@ -192,7 +195,11 @@ impl Committer {
         loop {
             let (group, under_way, ended) = next_group(&receiver, &self.commits).await;
             if !group.is_empty() {
-                self.commit(group).await;
+                // In a task of its own: a panic costs its group, whose senders are told, and not the committer.
+                let committer = self.clone();
+                if let Err(error) = tokio::spawn(async move { committer.commit(group).await }).await {
+                    tracing::error!(%error, "a group could not be stored");
+                }
             }
             drop(under_way);
             if ended {
