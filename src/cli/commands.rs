@@ -175,7 +175,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         say!("{}", graphql::sdl().trim_end());
         return Ok(());
     }
-    let settings = load_settings(&cli)?;
+    let mut settings = load_settings(&cli)?;
+    if matches!(cli.command, Command::Serve(Serve { demo: true, .. })) {
+        demo::prepare(&mut settings, &Ids::system());
+    }
     telemetry::start(&settings.log);
     match cli.command {
         Command::Serve(serve) => run_server(settings, serve.demo).await,
@@ -203,13 +206,9 @@ async fn opened(settings: &Settings) -> anyhow::Result<Store> {
     open_store(settings, Ids::system()).await
 }
 
-async fn run_server(mut settings: Settings, is_demo: bool) -> anyhow::Result<()> {
+async fn run_server(settings: Settings, is_demo: bool) -> anyhow::Result<()> {
     let mut signals = Signals::install()?;
-    let ids = Ids::system();
-    if is_demo {
-        demo::prepare(&mut settings, &ids);
-    }
-    let store = open_store(&settings, ids).await?;
+    let store = open_store(&settings, Ids::system()).await?;
     let server = Server::start(&settings, store, Clock::System).await?;
     tracing::info!(address = %server.address, "listening");
     if is_demo {
