@@ -36,10 +36,7 @@ where
     K: Send + Sync + Hash + Eq + Clone + 'static,
     Questions: Loader<K, Error = Arc<StoreError>>,
 {
-    let loaders = ctx
-        .data::<Loaders>()
-        .map_err(|_| error::internal("a request without loaders"))?;
-    loaders.load_one(key).await.map_err(|cause| error::store(&cause))
+    Ok(ask_many(ctx, [key.clone()]).await?.remove(&key))
 }
 
 /// Asks many questions of one kind at once; what has no answer is left out.

@@ -72,7 +72,7 @@ struct Shown<'m> {
     names_record: bool,
 }
 
-/// Stores deliveries in the caller's transaction. `arrivals` names the first arrival instant of a run of free ones.
+/// Stores deliveries in the caller's transaction. `first_arrival` begins a run of free arrival instants.
 /// Answers an outcome for each message of each delivery, in order.
 pub async fn store(
     tx: &DatabaseTransaction,
