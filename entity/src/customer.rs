@@ -18,6 +18,8 @@ pub struct Model {
     /// `{"attribute": value}`
     pub golden: Json,
     pub rev: i64,
+    /// Arrival of the last assertion or decision that changed whose records it has.
+    pub placed_at: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

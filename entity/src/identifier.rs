@@ -14,8 +14,8 @@ pub struct Model {
     pub namespace: String,
     /// Normalised.
     pub value: String,
-    /// The owner; null when nobody owns it.
-    pub customer_id: Option<Uuid>,
+    /// The record through which its customer of today owns it; null when nobody owns it.
+    pub owner_id: Option<Uuid>,
     pub state: IdentifierState,
     pub arrival: i64,
     pub rev: i64,

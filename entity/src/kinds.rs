@@ -37,6 +37,54 @@ stored_enum! {
         Blocked = 2,
         /// Too many people have shown it: quarantined.
         Held = 3,
+        /// Active by a person's word: no count holds it again.
+        Cleared = 4,
+        /// By rule it recognises nobody: a placeholder, or no value of its kind.
+        Unusable = 5,
+    }
+}
+
+stored_enum! {
+    /// What was decided about who is who.
+    IdentityDecisionKind {
+        /// Two customers became one by themselves, because of a value.
+        Link = 1,
+        /// Somebody said that records are one person.
+        Merge = 2,
+        /// Somebody said that records are different people.
+        Split = 3,
+        /// Somebody said that a value recognises nobody.
+        Block = 4,
+        /// A value, or a record, waits for somebody to look.
+        Hold = 5,
+        /// Somebody said that a value recognises people after all.
+        Release = 6,
+        /// A merge or a split was taken back.
+        Revoke = 7,
+        /// Other rules were published.
+        Rules = 8,
+        /// Records were joined by a probability.
+        Probable = 9,
+        /// A person was erased.
+        Erase = 10,
+        /// A value was set aside: it could not join two customers.
+        SetAside = 11,
+        /// A value passed to another customer.
+        Move = 12,
+    }
+}
+
+stored_enum! {
+    /// Why something waits for somebody to look.
+    HoldReason {
+        /// Too many customers have shown the value.
+        Shared = 1,
+        /// The value joined too many customers in a short time.
+        TooManyJoins = 2,
+        /// The customer has too many records for another to join by itself.
+        TooManyRecords = 3,
+        /// A source whose aliases are reviewed says that two ids are one person.
+        Alias = 4,
     }
 }
 

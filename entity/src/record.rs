@@ -17,6 +17,10 @@ pub struct Model {
     /// `{"name": [value, at, message]}`; an explicit null stays as null, so that an older value cannot return.
     pub traits: Json,
     pub rev: i64,
+    /// How many records `#1`, `#2` … were opened beside this anonymous one when its id passed to somebody else.
+    pub siblings: i64,
+    /// Its own id was once the id of a customer.
+    pub was_customer: bool,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -27,6 +27,8 @@ pub struct Model {
     pub max_event_bytes: Option<i64>,
     /// Limit of one request body, decompressed; null: the configured default.
     pub max_batch_bytes: Option<i64>,
+    /// Its aliases wait for a person instead of joining two ids by themselves.
+    pub review_aliases: bool,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -7,7 +7,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
-const TOKENS: [(&str, &str, &str); 12] = [
+const TOKENS: [(&str, &str, &str); 13] = [
     // token, PostgreSQL, SQLite
     ("{id}", "uuid", "BLOB"),
     ("{text}", "text COLLATE \"C\"", "TEXT"),
@@ -17,6 +17,7 @@ const TOKENS: [(&str, &str, &str); 12] = [
     ("{bool}", "boolean", "INTEGER"),
     ("{bytes}", "bytea", "BLOB"),
     ("{true}", "true", "1"),
+    ("{false}", "false", "0"),
     // What follows the closing parenthesis of a table.
     ("{table}", "", " STRICT"),
     ("{keyed}", "", " STRICT, WITHOUT ROWID"),

@@ -14,6 +14,7 @@ mod m20261122_000003_access;
 mod m20261122_000004_ingest;
 mod m20261122_000005_identity;
 mod m20261122_000006_customer;
+mod m20261122_000008_decisions;
 
 /// How a table would be spread over several database servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub enum Distribution {
 }
 
 /// The distribution column of every table. The DDL lint refuses a table that is missing here and a unique key without its column.
-pub const DISTRIBUTION: [(&str, Distribution); 19] = [
+pub const DISTRIBUTION: [(&str, Distribution); 23] = [
     ("installation", Distribution::Reference),
     ("change", Distribution::By("tx_id")),
     ("change_tx", Distribution::By("tx_id")),
@@ -38,6 +39,10 @@ pub const DISTRIBUTION: [(&str, Distribution); 19] = [
     ("record", Distribution::By("id")),
     ("identifier", Distribution::By("id")),
     ("link", Distribution::By("record_id")),
+    ("identity_decision", Distribution::By("id")),
+    ("decision_record", Distribution::By("record_id")),
+    ("held_item", Distribution::By("id")),
+    ("identity_rules", Distribution::Reference),
     ("customer", Distribution::By("id")),
     ("event", Distribution::By("record_id")),
     ("purchase", Distribution::By("record_id")),
@@ -60,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_ingest::Migration),
             Box::new(m20261122_000005_identity::Migration),
             Box::new(m20261122_000006_customer::Migration),
+            Box::new(m20261122_000008_decisions::Migration),
         ]
     }
 }

@@ -47,6 +47,8 @@ typed_id! {
     /// Unique within its record.
     PurchaseId,
     ProductId,
+    /// Of an identity decision: a merge, a split, a block, a hold …
+    DecisionId,
 }
 
 /// The installation's secret for turning natural keys into ids, written at the first migration.
@@ -77,6 +79,12 @@ impl HashKey {
 
     pub fn record(&self, source: SourceId, external_key: &str) -> RecordId {
         RecordId(self.id("record", &[source.0.as_bytes(), external_key.as_bytes()]))
+    }
+
+    /// The n-th record beside an anonymous one, which a sender cannot name.
+    pub fn sibling(&self, source: SourceId, external_key: &str, n: i64) -> RecordId {
+        let parts = [source.0.as_bytes().as_slice(), external_key.as_bytes(), &n.to_le_bytes()];
+        RecordId(self.id("record", &parts))
     }
 
     pub fn identifier(&self, kind: i16, namespace: &str, value: &str) -> IdentifierId {

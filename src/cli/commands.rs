@@ -293,6 +293,7 @@ async fn source(store: &Store, command: SourceCommand) -> anyhow::Result<()> {
                 write_key: add.write_key,
                 max_event_bytes: add.max_event_bytes,
                 max_batch_bytes: add.max_batch_bytes,
+                review_aliases: false,
             };
             let made = ingest::source::create(store, Clock::System.now(), &cli_actor(), new).await?;
             say!("source    {}", made.source.key);

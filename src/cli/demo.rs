@@ -80,6 +80,7 @@ pub async fn feed(server: &Server) -> anyhow::Result<()> {
             write_key: None,
             max_event_bytes: None,
             max_batch_bytes: None,
+            review_aliases: false,
         };
         match source::create(&server.services.store, now, &actor, new).await {
             Ok(_) | Err(SourceError::KeyTaken(_)) => {}
@@ -110,6 +111,7 @@ async fn deliver(server: &Server, source_key: &str, batch: &str, arrival: &Arriv
     let delivery = Delivery {
         source_id,
         source_key: source_key.to_owned(),
+        reviews_aliases: false,
         received_at: arrival.received_at,
         messages,
         refused: Vec::new(),

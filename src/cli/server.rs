@@ -5,15 +5,16 @@ use crate::access::Keyring;
 use crate::base::{Clock, Ids};
 use crate::graphql::{Door, GraphqlOptions};
 use crate::http::{self, Doors, Readiness, TrackingOptions, install_metrics};
+use crate::identity::RulesDirectory;
 use crate::ingest::{Catalogue, Limits, SourceDirectory};
 use crate::pipeline::Services;
+use crate::pipeline::intake::Arrivals;
 use crate::pipeline::queue::{self, Committers, Intake};
 use crate::store::{self, DatabaseOptions, Store};
 use crate::worker::{self, Worker};
 use anyhow::{Context as _, bail};
 use migration::{Migrator, MigratorTrait as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -104,7 +105,8 @@ impl Server {
             keyring: Keyring::new(store.clone(), preset),
             sources: SourceDirectory::new(store.clone()),
             catalogue,
-            rules: Arc::new(settings.identity_rules()?),
+            rules: RulesDirectory::new(settings.identity_rules()?)?,
+            arrivals: Arrivals::default(),
             clock,
             store,
         };

@@ -327,9 +327,10 @@ impl Settings {
     }
 
     /// The shop's rules with the configured region.
-    pub fn identity_rules(&self) -> Result<Rules, RulesError> {
+    pub fn identity_rules(&self) -> Result<serde_json::Value, RulesError> {
         let over = serde_json::json!({"phone_region": self.identity.phone_region});
-        Rules::parse(&Rules::overlay(&Rules::shop_json(), &over))
+        let rules = Rules::overlay(&Rules::shop_json(), &over);
+        Rules::parse(&rules).map(|_| rules)
     }
 
     /// Whether `serve` migrates by itself.

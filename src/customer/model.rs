@@ -12,6 +12,8 @@ pub struct Customer {
     pub created_at: Instant,
     pub golden: Golden,
     pub rev: i64,
+    /// Arrival of what last changed whose records it has.
+    pub placed_at: i64,
 }
 
 /// An event's id is unique within its record.

@@ -66,7 +66,6 @@ pub enum IdentifierKind {
 
 /// Whether an identifier recognises anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-#[graphql(remote = "entity::IdentifierState")]
 pub enum IdentifierState {
     /// It finds its owner.
     Active,
@@ -74,6 +73,16 @@ pub enum IdentifierState {
     Blocked,
     /// Too many people have shown it: quarantined.
     Held,
+}
+
+impl From<entity::IdentifierState> for IdentifierState {
+    fn from(state: entity::IdentifierState) -> Self {
+        match state {
+            entity::IdentifierState::Active | entity::IdentifierState::Cleared => Self::Active,
+            entity::IdentifierState::Blocked | entity::IdentifierState::Unusable => Self::Blocked,
+            entity::IdentifierState::Held => Self::Held,
+        }
+    }
 }
 
 /// The JSON type of a trait's values.
@@ -131,4 +140,14 @@ pub enum TimeOrder {
     NewestFirst,
     /// The earliest entry first.
     OldestFirst,
+}
+
+/// What an alias message of a source does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Enum)]
+pub enum AliasPolicy {
+    /// It joins the two ids at once.
+    #[default]
+    Apply,
+    /// It waits in `heldItems` for a person.
+    Review,
 }

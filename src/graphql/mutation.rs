@@ -3,7 +3,7 @@
 use super::catalogue::ApiKeyNode;
 use super::error::{self, UserError};
 use super::guard::Needs;
-use super::kinds::{ApiScope, Channel};
+use super::kinds::{AliasPolicy, ApiScope, Channel};
 use super::node_id;
 use super::record::SourceNode;
 use super::scalars::DateTime;
@@ -30,6 +30,9 @@ pub struct SourceCreateInput {
     max_event_bytes: Option<i32>,
     /// The largest request it may send, in bytes after decompression; null: the server's default.
     max_batch_bytes: Option<i32>,
+    /// What its alias messages do.
+    #[graphql(default)]
+    alias: AliasPolicy,
 }
 
 /// Changes to a source; what is null stays as it is.
@@ -50,6 +53,8 @@ pub struct SourceUpdateInput {
     max_event_bytes: MaybeUndefined<i32>,
     /// The largest request it may send, in bytes after decompression; an explicit null: the server's default.
     max_batch_bytes: MaybeUndefined<i32>,
+    /// What its alias messages do from now on.
+    alias: Option<AliasPolicy>,
 }
 
 /// A new API key.
@@ -142,6 +147,7 @@ impl Mutation {
             write_key: input.write_key,
             max_event_bytes: input.max_event_bytes.map(i64::from),
             max_batch_bytes: input.max_batch_bytes.map(i64::from),
+            review_aliases: input.alias == AliasPolicy::Review,
         };
         let made = source::create(&services.store, services.now(), &principal(ctx)?.actor(), new).await;
         services.sources.forget();
@@ -175,6 +181,7 @@ impl Mutation {
             rotate_write_key: input.rotate_write_key,
             max_event_bytes: limit_change(&input.max_event_bytes),
             max_batch_bytes: limit_change(&input.max_batch_bytes),
+            review_aliases: input.alias.map(|alias| alias == AliasPolicy::Review),
         };
         let changed = source::update(&services.store, services.now(), &principal(ctx)?.actor(), id, change).await;
         services.sources.forget();

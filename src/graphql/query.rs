@@ -228,7 +228,7 @@ async fn customer_by(ctx: &Context<'_>, identifier: IdentifierInput) -> Result<O
         ));
     }
     let services = services(ctx)?;
-    let Verdict::Usable(value) = services.rules.judge(kind, &namespace, &identifier.value) else {
+    let Verdict::Usable(value) = services.rules.standing().rules.judge(kind, &namespace, &identifier.value) else {
         return Ok(None);
     };
     let id = services.store.hash_key().identifier(kind.to_value(), &namespace, &value);

@@ -2,7 +2,7 @@
 
 use super::customer::CustomerNode;
 use super::error;
-use super::kinds::{Channel, IdentifierKind, IdentifierState};
+use super::kinds::{AliasPolicy, Channel, IdentifierKind, IdentifierState};
 use super::loaders::{CustomerOf, IdentifiersOf, SeenOf, SourceOf, ask, ask_many};
 use super::node_id::NodeId;
 use super::scalars::DateTime;
@@ -47,6 +47,14 @@ impl SourceNode {
     /// Whether it may send.
     async fn enabled(&self) -> bool {
         self.0.enabled
+    }
+
+    /// What its alias messages do.
+    async fn alias(&self) -> AliasPolicy {
+        match self.0.review_aliases {
+            true => AliasPolicy::Review,
+            false => AliasPolicy::Apply,
+        }
     }
 
     /// The largest event it may send, in bytes of JSON; null: the server's default.

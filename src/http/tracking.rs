@@ -227,6 +227,7 @@ async fn deliver(
     let delivery = Delivery {
         source_id: arrival.source,
         source_key: received.source.key.clone(),
+        reviews_aliases: received.source.review_aliases,
         received_at: arrival.received_at,
         messages,
         refused,

@@ -1,8 +1,10 @@
 //! Records and identifiers as plain data.
 
-use super::RecordTraits;
+use super::{RecordTraits, Rules};
+use crate::base::ids::HashKey;
 use crate::base::{CustomerId, EventId, IdentifierId, Instant, RecordId, SourceId};
 use entity::{IdentifierKind, IdentifierState};
+use sea_orm::ActiveEnum as _;
 
 /// What one source knows about one person.
 #[derive(Clone, Debug)]
@@ -14,6 +16,8 @@ pub struct Record {
     pub arrival: i64,
     pub traits: RecordTraits,
     pub rev: i64,
+    /// Its own id was once the id of a customer.
+    pub was_customer: bool,
 }
 
 /// A record to be written for the first time.
@@ -25,6 +29,7 @@ pub struct NewRecord {
     pub customer: CustomerId,
     pub arrival: i64,
     pub traits: RecordTraits,
+    pub was_customer: bool,
 }
 
 /// A value by which a customer is recognised, with when it was shown.
@@ -53,16 +58,41 @@ impl Identifier {
     }
 }
 
-/// A record shows an identifier that it did not show before.
-#[derive(Clone, Debug)]
-pub struct NewLink {
-    pub record: RecordId,
-    pub customer: CustomerId,
-    pub identifier: IdentifierId,
+/// A value that a message shows, in the spelling under which it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub id: IdentifierId,
     pub kind: IdentifierKind,
     pub namespace: String,
     pub value: String,
+    /// As it was sent, where that differs.
+    pub raw: Option<String>,
+    /// Whether the rules let it recognise people.
+    pub is_usable: bool,
+}
+
+impl Shown {
+    /// Judges a value as it was sent.
+    pub fn judge(keys: &HashKey, rules: &Rules, kind: IdentifierKind, namespace: &str, raw: &str) -> Self {
+        let (value, is_usable) = rules.judge(kind, namespace, raw).into_spelling();
+        Self {
+            id: keys.identifier(kind.to_value(), namespace, &value),
+            kind,
+            namespace: namespace.to_owned(),
+            raw: (raw != value).then(|| raw.to_owned()),
+            value,
+            is_usable,
+        }
+    }
+}
+
+/// A record showed a value, and that said something new.
+#[derive(Clone, Debug)]
+pub struct NewLink {
+    pub record: RecordId,
+    pub identifier: IdentifierId,
     pub event: EventId,
     pub arrival: i64,
     pub occurred_at: Instant,
+    pub raw: Option<String>,
 }

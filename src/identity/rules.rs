@@ -47,6 +47,24 @@ pub struct Rules {
     blocked: BTreeMap<String, Blocked>,
     /// Above so many records a customer takes in no other by itself.
     pub max_records: usize,
+    /// A value that joins customers faster than this is held; none: never.
+    pub over_merge_alarm: Option<OverMergeAlarm>,
+}
+
+/// When a value joins more customers than one person explains.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct OverMergeAlarm {
+    /// So many customers may be joined by one value …
+    pub joins: usize,
+    /// … within so many hours.
+    pub hours: u32,
+}
+
+impl OverMergeAlarm {
+    pub fn window_micros(&self) -> i64 {
+        i64::from(self.hours) * 3_600_000_000
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -73,6 +91,8 @@ struct Stated {
     blocked: BTreeMap<String, StatedBlocked>,
     #[serde(default = "default_max_records")]
     max_records: usize,
+    #[serde(default)]
+    over_merge_alarm: Option<OverMergeAlarm>,
     /// Read by survivorship.
     #[serde(default, rename = "golden")]
     _golden: Value,
@@ -96,10 +116,20 @@ const fn default_max_records() -> usize {
 pub enum Verdict {
     /// It recognises people, in this spelling.
     Usable(String),
-    /// It is a placeholder and recognises nobody.
-    Blocked,
-    /// It is no value of its type.
-    Invalid,
+    /// It is a placeholder and recognises nobody; in the spelling under which it is kept.
+    Blocked(String),
+    /// It is no value of its type; in the spelling under which it is kept.
+    Invalid(String),
+}
+
+impl Verdict {
+    /// The spelling under which the value is kept, and whether it recognises people.
+    pub fn into_spelling(self) -> (String, bool) {
+        match self {
+            Self::Usable(value) => (value, true),
+            Self::Blocked(value) | Self::Invalid(value) => (value, false),
+        }
+    }
 }
 
 impl Rules {
@@ -121,6 +151,7 @@ impl Rules {
                 "anonymous_id": {"priority": 6, "limit": 50, "on_conflict": "latest"}
             },
             "shared_after": 20,
+            "over_merge_alarm": {"joins": 20, "hours": 24},
             "blocked": {
                 "*": {
                     "exact": ["n/a", "na", "null", "none", "undefined", "unknown", "anonymous", "-1", "0", "test", "[object object]", "nan"],
@@ -160,6 +191,7 @@ impl Rules {
             shared_after: stated.shared_after,
             blocked,
             max_records: stated.max_records,
+            over_merge_alarm: stated.over_merge_alarm,
         })
     }
 
@@ -231,9 +263,9 @@ impl Rules {
             .flatten()
             .any(|blocked| spellings.into_iter().flatten().any(|text| hit(blocked, text)));
         match usable {
-            _ if is_blocked => Verdict::Blocked,
-            Some(value) => Verdict::Usable(value),
-            None => Verdict::Invalid,
+            Some(value) if !is_blocked => Verdict::Usable(value),
+            spelling if is_blocked => Verdict::Blocked(spelling.unwrap_or(folded)),
+            _ => Verdict::Invalid(folded),
         }
     }
 }
@@ -279,20 +311,26 @@ mod tests {
             (IdentifierKind::AnonymousId, "00000000-0000-0000-0000-000000000000"),
             (IdentifierKind::Phone, "000-000-0000"),
         ] {
-            assert_eq!(rules.judge(kind, "", raw), Verdict::Blocked, "{raw}");
+            assert!(matches!(rules.judge(kind, "", raw), Verdict::Blocked(_)), "{raw}");
         }
         assert_eq!(
             rules.judge(IdentifierKind::Email, "", "Ada@Example.test"),
             Verdict::Usable("ada@example.test".to_owned())
         );
-        assert_eq!(rules.judge(IdentifierKind::Phone, "", "9999999999"), Verdict::Invalid);
+        assert_eq!(
+            rules.judge(IdentifierKind::Phone, "", "9999999999"),
+            Verdict::Invalid("9999999999".to_owned())
+        );
     }
 
     #[test]
     fn a_blocked_phone_is_compared_in_its_international_form_too() {
         let over = json!({"phone_region": "CN", "blocked": {"phone": {"exact": ["+8613800138000"]}}});
         let rules = Rules::parse(&Rules::overlay(&Rules::shop_json(), &over)).expect("sound");
-        assert_eq!(rules.judge(IdentifierKind::Phone, "", "138 0013 8000"), Verdict::Blocked);
+        assert_eq!(
+            rules.judge(IdentifierKind::Phone, "", "138 0013 8000"),
+            Verdict::Blocked("+8613800138000".to_owned())
+        );
     }
 
     #[test]

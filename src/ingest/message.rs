@@ -18,8 +18,9 @@ pub struct Message {
     pub message_id: String,
     /// The event's name; for calls without one, the name of the call.
     pub name: String,
-    /// Under which key of its source the record is kept: `u:<userId>`, else `a:<anonymousId>`.
+    /// Under which key of its source the record is kept: `u:<userId>`, else `a:<anonymousId>`, or the key that the sender named.
     pub external_key: String,
+    pub keyed_by: KeyedBy,
     /// Event time, corrected for the sender's clock.
     pub occurred_at: Instant,
     pub received_at: Instant,
@@ -52,16 +53,15 @@ impl Message {
         fields.insert(body.to_owned(), Value::Object(self.properties.clone()));
         Value::Object(fields)
     }
+}
 
-    /// Whether this identifier is the one whose value its record is kept under.
-    pub fn is_kept_under(&self, assertion: &Assertion) -> bool {
-        let prefix = match assertion.kind {
-            IdentifierKind::UserId => "u:",
-            IdentifierKind::AnonymousId => "a:",
-            _ => return false,
-        };
-        self.external_key.strip_prefix(prefix) == Some(assertion.value.as_str())
-    }
+/// Where the key of a record comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyedBy {
+    UserId,
+    AnonymousId,
+    /// The sender names its records itself.
+    Sender,
 }
 
 /// A value by which a person may be recognised, not yet normalised.
@@ -137,51 +137,6 @@ impl Refusal {
             code,
             message: message.into(),
             field: Some(field.into()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_is_kept_under_the_id_it_was_named_by_and_no_other() {
-        let message = |external_key: &str| Message {
-            place: 0,
-            source: SourceId(uuid::Uuid::nil()),
-            kind: EventKind::Track,
-            message_id: String::new(),
-            name: String::new(),
-            external_key: external_key.to_owned(),
-            occurred_at: Instant::from_micros(0),
-            received_at: Instant::from_micros(0),
-            original_at: None,
-            sent_at: None,
-            flags: EventFlags::default(),
-            traits: Vec::new(),
-            identifiers: Vec::new(),
-            order: None,
-            properties: Map::new(),
-            context: Map::new(),
-        };
-        for (external_key, kind, value, expected) in [
-            ("u:ada", IdentifierKind::UserId, "ada", true),
-            ("u:ada", IdentifierKind::UserId, "ben", false),
-            ("u:ada", IdentifierKind::AnonymousId, "ada", false),
-            ("u:ada", IdentifierKind::LoyaltyId, "ada", false),
-            ("a:phone-1", IdentifierKind::AnonymousId, "phone-1", true),
-        ] {
-            let assertion = Assertion {
-                kind,
-                namespace: String::new(),
-                value: value.to_owned(),
-            };
-            assert_eq!(
-                message(external_key).is_kept_under(&assertion),
-                expected,
-                "{external_key} {kind:?} {value}"
-            );
         }
     }
 }

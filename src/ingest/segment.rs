@@ -1,7 +1,7 @@
 //! The Segment tracking API's messages (RudderStack's are the same) turned into Tributary's. Pure: no clock, no database.
 
 use super::commerce;
-use super::message::{Assertion, Message, Refusal};
+use super::message::{Assertion, KeyedBy, Message, Refusal};
 use super::time::{Times, times};
 use super::traits;
 use crate::base::{Instant, SourceId};
@@ -46,11 +46,9 @@ pub fn message(item: Value, around: &Surroundings<'_>, new_id: impl FnOnce() -> 
     let kind = kind(&fields, around.kind)?;
     let user_id = id(&mut fields, "userId", "user_id")?;
     let anonymous_id = id(&mut fields, "anonymousId", "anonymous_id")?;
-    let Some(external_key) = user_id
-        .as_ref()
-        .map(|id| format!("u:{id}"))
-        .or_else(|| anonymous_id.as_ref().map(|id| format!("a:{id}")))
-    else {
+    let by_user = user_id.as_ref().map(|id| (format!("u:{id}"), KeyedBy::UserId));
+    let by_device = || anonymous_id.as_ref().map(|id| (format!("a:{id}"), KeyedBy::AnonymousId));
+    let Some((external_key, keyed_by)) = by_user.or_else(by_device) else {
         return Err(Refusal::new(
             "no_user_anon_id",
             "userId",
@@ -114,6 +112,7 @@ pub fn message(item: Value, around: &Surroundings<'_>, new_id: impl FnOnce() -> 
         message_id,
         name,
         external_key,
+        keyed_by,
         occurred_at: times.occurred_at,
         received_at: around.received_at,
         original_at: times.original_at,

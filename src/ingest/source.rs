@@ -30,6 +30,8 @@ pub struct NewSource {
     pub write_key: Option<String>,
     pub max_event_bytes: Option<i64>,
     pub max_batch_bytes: Option<i64>,
+    /// Its aliases wait for a person instead of joining two ids by themselves.
+    pub review_aliases: bool,
 }
 
 /// What is to change; `None` leaves a field alone.
@@ -42,6 +44,7 @@ pub struct SourceChange {
     /// `Some(None)`: back to the server's default.
     pub max_event_bytes: Option<Option<i64>>,
     pub max_batch_bytes: Option<Option<i64>>,
+    pub review_aliases: Option<bool>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +122,7 @@ pub async fn create(store: &Store, now: Instant, actor: &Actor, new: NewSource) 
         previous_key_until: None,
         max_event_bytes: new.max_event_bytes,
         max_batch_bytes: new.max_batch_bytes,
+        review_aliases: new.review_aliases,
     };
     let transaction = store
         .transact(|tx, _| {
@@ -180,6 +184,7 @@ pub async fn update(
                 let detail = serde_json::json!({
                     "name": change.name, "trust": change.trust, "enabled": change.enabled, "rotated": change.rotate_write_key,
                     "maxEventBytes": change.max_event_bytes, "maxBatchBytes": change.max_batch_bytes,
+                    "reviewAliases": change.review_aliases,
                 });
                 let transaction = access::record_deed(tx, &ids, now, &actor, "source.update", &source.key, detail).await?;
                 Ok(SourceWithKey {
@@ -200,6 +205,7 @@ fn apply(source: &mut source::Model, change: &SourceChange) {
     source.enabled = change.enabled.unwrap_or(source.enabled);
     source.max_event_bytes = change.max_event_bytes.unwrap_or(source.max_event_bytes);
     source.max_batch_bytes = change.max_batch_bytes.unwrap_or(source.max_batch_bytes);
+    source.review_aliases = change.review_aliases.unwrap_or(source.review_aliases);
 }
 
 fn check_key(key: &str) -> Result<(), SourceError> {

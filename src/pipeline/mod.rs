@@ -7,5 +7,6 @@ pub mod intake;
 pub mod queue;
 mod services;
 pub mod timeline;
+pub mod unify;
 
 pub use services::Services;

@@ -10,7 +10,7 @@ use crate::ingest::{RefusedItem, Sightings};
 use crate::pipeline::Services;
 use crate::store::StoreError;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -107,11 +107,9 @@ impl Committers {
 pub fn start(services: Services, parallel: usize, capacity: usize) -> (Intake, Committers) {
     let (waiting, receiver) = mpsc::unbounded_channel();
     let receiver = Arc::new(Mutex::new(receiver));
-    let last_arrival = Arc::new(AtomicI64::new(0));
     let committers = if services.store.is_postgres() { parallel.max(1) } else { 1 };
     let committer = Committer {
         services,
-        last_arrival,
         commits: Arc::default(),
     };
     let tasks = (0..committers).map(|_| tokio::spawn(committer.clone().run(receiver.clone())));
@@ -162,7 +160,6 @@ impl Intake {
 #[derive(Clone)]
 struct Committer {
     services: Services,
-    last_arrival: Arc<AtomicI64>,
     commits: Arc<Commits>,
 }
 
@@ -242,17 +239,14 @@ impl Committer {
         let stored = self
             .services
             .store
-            .transact(|tx, _| {
-                let first_arrival = self.reserve_arrivals(now.micros(), count);
-                Box::pin(intake::store(tx, &self.services, now, first_arrival, deliveries))
-            })
+            .transact(|tx, _| Box::pin(intake::store(tx, &self.services, now, deliveries)))
             .await?;
         let messages = deliveries
             .iter()
             .flat_map(|delivery| &delivery.messages)
             .zip(stored.iter().flatten());
         let accepted = messages
-            .filter(|(_, outcome)| **outcome == Outcome::Accepted)
+            .filter(|(_, outcome)| **outcome != Outcome::Duplicate)
             .map(|(message, _)| message);
         self.services.catalogue.committed(Sightings::of(accepted));
         metrics::histogram!("tributary_intake_group_messages").record(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
@@ -300,14 +294,6 @@ impl Committer {
         }])
         .await?;
         Ok(receipts)
-    }
-
-    /// Reserves `count` arrival instants that nobody in this process has used: now, or after the last one given out.
-    fn reserve_arrivals(&self, now: i64, count: usize) -> i64 {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let reserve = |last| Some(now.max(last + 1) + count);
-        let previous = self.last_arrival.fetch_update(Ordering::SeqCst, Ordering::SeqCst, reserve);
-        now.max(previous.unwrap_or_else(|last| last) + 1)
     }
 }
 

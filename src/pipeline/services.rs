@@ -1,11 +1,11 @@
 //! What the doors need to do their work, put together once at start.
 
+use super::intake::Arrivals;
 use crate::access::Keyring;
 use crate::base::{Clock, Instant};
-use crate::identity::Rules;
+use crate::identity::RulesDirectory;
 use crate::ingest::{Catalogue, SourceDirectory};
 use crate::store::Store;
-use std::sync::Arc;
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -15,8 +15,9 @@ pub struct Services {
     pub keyring: Keyring,
     pub sources: SourceDirectory,
     pub catalogue: Catalogue,
-    /// Which values recognise people.
-    pub rules: Arc<Rules>,
+    /// Which values recognise people, and how.
+    pub rules: RulesDirectory,
+    pub arrivals: Arrivals,
 }
 
 impl Services {

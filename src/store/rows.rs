@@ -29,6 +29,7 @@ enum Values {
     Int(Vec<i64>),
     OptionalInt(Vec<Option<i64>>),
     Small(Vec<i16>),
+    Flag(Vec<bool>),
     OptionalSmall(Vec<Option<i16>>),
     Text(Vec<String>),
     OptionalText(Vec<Option<String>>),
@@ -60,6 +61,7 @@ impl Rows {
         /// `i64::MIN` is read as null on PostgreSQL.
         optional_int, OptionalInt, Option<i64>;
         small, Small, i16;
+        flag, Flag, bool;
         /// `i16::MIN` is read as null on PostgreSQL.
         optional_small, OptionalSmall, Option<i16>;
         text, Text, String;
@@ -177,6 +179,7 @@ impl Values {
             Self::Int(values) => values.len(),
             Self::OptionalInt(values) => values.len(),
             Self::Small(values) => values.len(),
+            Self::Flag(values) => values.len(),
             Self::OptionalSmall(values) => values.len(),
             Self::Text(values) | Self::Json(values) => values.len(),
             Self::OptionalText(values) | Self::OptionalJson(values) => values.len(),
@@ -196,6 +199,7 @@ impl Values {
             Self::Int(_) => ("bigint", "{}"),
             Self::OptionalInt(_) => ("bigint", "NULLIF({}, -9223372036854775808)"),
             Self::Small(_) => ("smallint", "{}"),
+            Self::Flag(_) => ("smallint", "({} <> 0)"),
             Self::OptionalSmall(_) => ("smallint", "NULLIF({}, (-32768)::smallint)"),
             Self::Text(_) => ("text", "{}"),
             Self::OptionalText(_) => ("text", "NULLIF({}, '')"),
@@ -215,6 +219,7 @@ impl Values {
             Self::Int(values) => array(ArrayType::BigInt, values),
             Self::OptionalInt(values) => array(ArrayType::BigInt, values.into_iter().map(|value| value.unwrap_or(i64::MIN))),
             Self::Small(values) => array(ArrayType::SmallInt, values),
+            Self::Flag(values) => array(ArrayType::SmallInt, values.into_iter().map(i16::from)),
             Self::OptionalSmall(values) => array(ArrayType::SmallInt, values.into_iter().map(|value| value.unwrap_or(i16::MIN))),
             Self::Text(values) | Self::Json(values) => array(ArrayType::String, values),
             Self::OptionalText(values) | Self::OptionalJson(values) => {
@@ -232,6 +237,7 @@ impl Values {
             Self::Int(values) => write_int(Some(values[row]), text),
             Self::OptionalInt(values) => write_int(values[row], text),
             Self::Small(values) => write_int(Some(values[row].into()), text),
+            Self::Flag(values) => write_int(Some(values[row].into()), text),
             Self::OptionalSmall(values) => write_int(values[row].map(i64::from), text),
             Self::Text(values) | Self::Json(values) => write_text(Some(&values[row]), text),
             Self::OptionalText(values) | Self::OptionalJson(values) => write_text(values[row].as_deref(), text),

@@ -44,8 +44,11 @@ impl Worker {
     }
 }
 
-/// Saves counts and last uses.
+/// Saves counts and last uses, and looks for rules that another instance published.
 pub async fn run_once(services: &Services) {
+    if let Err(error) = services.rules.refresh(&services.store).await {
+        tracing::warn!(%error, "reading the published rules");
+    }
     if let Err(error) = services.catalogue.flush(&services.store).await {
         tracing::warn!(%error, "saving the catalogue's counts");
     }

@@ -284,7 +284,7 @@ on_both! {
         assert!(deeds.iter().all(|deed| deed.at == start));
         let deeds: Vec<_> = deeds.iter().map(|deed| (&*deed.actor, &*deed.action, &*deed.object, deed.detail.clone())).collect();
         let (boss_object, made_object) = (format!("key:{boss}"), format!("key:{made_id}"));
-        let update = json!({"name": "Shop", "trust": 3, "enabled": false, "rotated": false, "maxEventBytes": null, "maxBatchBytes": null});
+        let update = json!({"name": "Shop", "trust": 3, "enabled": false, "rotated": false, "maxEventBytes": null, "maxBatchBytes": null, "reviewAliases": null});
         let expected = [
             ("key:preset", "key.create", &*boss_object, json!({"scopes": "admin"})),
             (&actor, "source.create", "web", json!({})),

@@ -22,12 +22,13 @@ pub async fn insert_customers(db: &impl ConnectionTrait, customers: &[Customer])
         .optional_text("phone", customers.iter().map(|customer| customer.golden.text("phone")))
         .json("golden", customers.iter().map(|customer| golden_json(&customer.golden)))
         .int("rev", customers.iter().map(|customer| customer.rev))
+        .int("placed_at", customers.iter().map(|customer| customer.placed_at))
         .insert(db, "customer", "")
         .await?;
     Ok(())
 }
 
-/// Writes the golden values of customers that have them.
+/// Writes customers that are there.
 pub async fn update_customers(db: &impl ConnectionTrait, customers: &[Customer]) -> Result<(), StoreError> {
     Rows::new()
         .id("id", customers.iter().map(|customer| customer.id.0))
@@ -39,10 +40,13 @@ pub async fn update_customers(db: &impl ConnectionTrait, customers: &[Customer])
         .optional_text("phone", customers.iter().map(|customer| customer.golden.text("phone")))
         .json("golden", customers.iter().map(|customer| golden_json(&customer.golden)))
         .int("rev", customers.iter().map(|customer| customer.rev))
+        .int("created_at", customers.iter().map(|customer| customer.created_at.micros()))
+        .int("placed_at", customers.iter().map(|customer| customer.placed_at))
         .update(
             db,
             "customer",
-            "display_name = v.display_name, email = v.email, phone = v.phone, golden = v.golden, rev = v.rev",
+            "display_name = v.display_name, email = v.email, phone = v.phone, golden = v.golden, rev = v.rev,
+             created_at = v.created_at, placed_at = v.placed_at",
             "customer.id = v.id",
         )
         .await?;
@@ -51,6 +55,18 @@ pub async fn update_customers(db: &impl ConnectionTrait, customers: &[Customer])
 
 fn golden_json(golden: &Golden) -> String {
     serde_json::to_string(&golden.0).expect("a map is JSON")
+}
+
+/// Takes away customers that are one with another now.
+pub async fn delete_customers(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let backend = db.get_database_backend();
+    let sql = format!("DELETE FROM customer WHERE {}", any_of(backend, "id", 1));
+    let values = [ids_value(backend, ids.iter().map(|id| id.0))];
+    db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    Ok(())
 }
 
 /// Customers by their current ids.
@@ -111,6 +127,7 @@ impl From<customer::Model> for Customer {
             created_at: Instant::from_micros(row.created_at),
             golden,
             rev: row.rev,
+            placed_at: row.placed_at,
         }
     }
 }

@@ -74,6 +74,32 @@ pub async fn seen(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<Has
     Ok(seen)
 }
 
+/// Which of these events are stored. By primary key.
+pub async fn stored_events(
+    db: &impl ConnectionTrait,
+    keys: impl IntoIterator<Item = EventKey>,
+) -> Result<HashSet<EventKey>, StoreError> {
+    let keys: Vec<EventKey> = keys.into_iter().collect();
+    if keys.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let backend = db.get_database_backend();
+    let (relation, values) = Rows::new()
+        .id("record_id", keys.iter().map(|key| key.record.0))
+        .id("id", keys.iter().map(|key| key.id.0))
+        .relation(backend);
+    let sql = format!("SELECT e.record_id, e.id FROM {relation} JOIN event e ON e.record_id = v.record_id AND e.id = v.id");
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(EventKey {
+                record: RecordId(row.try_get_by_index(0)?),
+                id: EventId(row.try_get_by_index(1)?),
+            })
+        })
+        .collect()
+}
+
 /// Which events a timeline lists.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EventFilter {

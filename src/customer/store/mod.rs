@@ -5,8 +5,8 @@ mod events;
 mod purchases;
 mod window;
 
-pub use customers::{count_customers, customers, insert_customers, newest_customers, update_customers};
-pub use events::{EventFilter, NewEvent, events, insert_events, seen, timeline_events};
+pub use customers::{count_customers, customers, delete_customers, insert_customers, newest_customers, update_customers};
+pub use events::{EventFilter, NewEvent, events, insert_events, seen, stored_events, timeline_events};
 pub(super) use purchases::{
     LineRow, ProductRow, PurchaseRow, insert_refunds, purchase_rows, refunds, replace_lines, upsert_products, upsert_purchases,
 };

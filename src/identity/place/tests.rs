@@ -1,6 +1,6 @@
 //! The scenarios of `tests/data/identity/scenarios.json`, and the laws behind them.
 
-use super::super::rules::{Rules, Verdict, kind_of};
+use super::super::rules::{Verdict, kind_of};
 use super::*;
 use crate::base::SourceId;
 use crate::base::ids::HashKey;
@@ -8,22 +8,20 @@ use sea_orm::ActiveEnum as _;
 use serde_json::Value as Json;
 
 /// A world of records named by texts, as scenario files tell it.
-struct World<'r> {
-    rules: &'r Rules,
+struct World {
+    rules: Arc<Rules>,
     keys: HashKey,
-    neighbourhood: Neighbourhood<'r>,
-    history: Vec<Assertion>,
+    neighbourhood: Neighbourhood,
     arrival: i64,
 }
 
-impl<'r> World<'r> {
-    fn new(rules: &'r Rules) -> Self {
-        let neighbourhood = Neighbourhood::new(rules);
+impl World {
+    fn new(rules: &Rules) -> Self {
+        let rules = Arc::new(rules.clone());
         Self {
+            neighbourhood: Neighbourhood::new(rules.clone()),
             rules,
             keys: HashKey::new([1; 32]),
-            neighbourhood,
-            history: Vec::new(),
             arrival: 0,
         }
     }
@@ -40,7 +38,7 @@ impl<'r> World<'r> {
                 kind,
                 namespace.to_owned(),
             )),
-            Verdict::Blocked | Verdict::Invalid => None,
+            Verdict::Blocked(_) | Verdict::Invalid(_) => None,
         }
     }
 
@@ -49,40 +47,46 @@ impl<'r> World<'r> {
         let name = |key: &str| step[key].as_str().unwrap_or_else(|| panic!("{step}: {key}"));
         match name("op") {
             "record" => self.show(name("record_id"), &step["identifiers"], &step["attributes"]),
-            "cannot_link" => {
-                self.neighbourhood
-                    .decide(self.record(name("a")), self.record(name("b")), Decree::Apart, &self.history);
-            }
-            "must_link" => {
-                let decree = Decree::Together { survivor: None };
-                self.neighbourhood
-                    .decide(self.record(name("a")), self.record(name("b")), decree, &self.history);
-            }
+            "cannot_link" => self.decree(Effect::Apart, name("a"), name("b")),
+            "must_link" => self.decree(Effect::Together { survivor: None }, name("a"), name("b")),
             "block_value" => {
                 if let Some((id, kind, namespace)) = self.identifier(name("type"), name("value")) {
-                    self.neighbourhood.know_value(id, kind, &namespace, IdentifierState::Active);
-                    self.neighbourhood.block(id, &self.history);
+                    self.neighbourhood
+                        .know_value(id, (kind, &namespace), IdentifierState::Active, 0);
+                    self.neighbourhood.block(id);
                 }
             }
             other => panic!("unknown step {other}"),
         }
     }
 
+    fn decree(&mut self, effect: Effect, a: &str, b: &str) {
+        self.neighbourhood.decide(Decree {
+            id: DecisionId(uuid::Uuid::from_u128(u128::try_from(self.arrival).expect("not negative"))),
+            arrival: self.arrival,
+            effect,
+            is_pair: true,
+            sides: [BTreeSet::from([self.record(a)]), BTreeSet::from([self.record(b)])],
+        });
+    }
+
     fn show(&mut self, name: &str, identifiers: &Json, attributes: &Json) {
         let record = self.record(name);
-        if self.history.iter().any(|assertion| assertion.record == record) {
+        if self.neighbourhood.is_placed(record) {
             return;
         }
         for (attribute, value) in attributes.as_object().into_iter().flatten() {
+            let said_at = (Instant::from_micros(self.arrival), EventId(record.0));
             self.neighbourhood
-                .state_attribute(record, attribute, value.as_str().unwrap_or_default());
+                .state_attribute(record, attribute, value.as_str(), said_at, self.arrival);
         }
         let mut usable = Vec::new();
         for (type_name, values) in identifiers.as_object().into_iter().flatten() {
             let values = values.as_array().cloned().unwrap_or_else(|| vec![values.clone()]);
             for raw in values.iter().filter_map(Json::as_str) {
                 if let Some((id, kind, namespace)) = self.identifier(type_name, raw) {
-                    self.neighbourhood.know_value(id, kind, &namespace, IdentifierState::Active);
+                    self.neighbourhood
+                        .know_value(id, (kind, &namespace), IdentifierState::Active, 0);
                     usable.push(id);
                 }
             }
@@ -90,10 +94,10 @@ impl<'r> World<'r> {
         let assertion = Assertion {
             record,
             arrival: self.arrival,
+            event: None,
             identifiers: usable,
         };
         self.neighbourhood.place(&assertion);
-        self.history.push(assertion);
     }
 
     fn customer(&self, name: &str) -> Option<CustomerId> {
@@ -155,7 +159,8 @@ fn every_scenario_ends_as_it_says() {
             let text = |key: &str| lookup[key].as_str().expect("a text");
             let owner = world
                 .identifier(text("type"), text("value"))
-                .and_then(|(id, _, _)| world.neighbourhood.owner_of(id));
+                .and_then(|(id, _, _)| world.neighbourhood.owner_of(id))
+                .and_then(|record| world.neighbourhood.customer_of(record));
             let wanted = lookup["customer_of"].as_str().and_then(|name| world.customer(name));
             assert_eq!(owner, wanted, "{title}: {lookup}");
         }

@@ -1,48 +1,16 @@
-//! Every statement of records, identifiers and links; the way from a customer to its records is `records_of` and nothing else.
+//! Every statement of records, identifiers, links and decisions; the way from a customer to its records is `records_of` and what
+//! `neighbours` reads under lock, and nothing else.
 
-use super::{Identifier, NewLink, NewRecord, Record, RecordTraits};
+pub mod decisions;
+pub mod neighbours;
+
+use super::{Identifier, NewRecord, Record, RecordTraits};
 use crate::base::{CustomerId, IdentifierId, Instant, RecordId, SourceId};
 use crate::store::{Rows, StoreError, any_of, ids_value};
 use entity::{IdentifierState, identifier, record};
 use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult, Statement};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use uuid::Uuid;
-
-/// What intake needs to know of records before it writes: who they belong to, and which identifiers they have shown.
-#[derive(Debug, Default)]
-pub struct Known {
-    pub customers: HashMap<RecordId, CustomerId>,
-    pub shown: HashSet<(RecordId, IdentifierId)>,
-}
-
-/// Reads records and, of the pairs asked for, those that were shown before. One statement, by primary keys.
-pub async fn known(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<IdentifierId>)>) -> Result<Known, StoreError> {
-    let mut known = Known::default();
-    if pairs.is_empty() {
-        return Ok(known);
-    }
-    let backend = db.get_database_backend();
-    let (relation, values) = Rows::new()
-        .id("record_id", pairs.iter().map(|(record, _)| record.0))
-        .optional_id(
-            "identifier_id",
-            pairs.iter().map(|(_, identifier)| identifier.map(|identifier| identifier.0)),
-        )
-        .relation(backend);
-    let sql = format!(
-        "SELECT r.id, r.customer_id, v.identifier_id,
-                EXISTS (SELECT 1 FROM link l WHERE l.record_id = v.record_id AND l.identifier_id = v.identifier_id)
-         FROM {relation} JOIN record r ON r.id = v.record_id"
-    );
-    for row in db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
-        let record = RecordId(row.try_get_by_index(0)?);
-        known.customers.insert(record, CustomerId(row.try_get_by_index(1)?));
-        if let (Some(identifier), true) = (row.try_get_by_index::<Option<Uuid>>(2)?, row.try_get_by_index(3)?) {
-            known.shown.insert((record, IdentifierId(identifier)));
-        }
-    }
-    Ok(known)
-}
 
 /// Locks records by raising their `rev`, and reads them. Sorted ids make the usual plan lock in one order; where it does not, the
 /// deadlock is tried again.
@@ -76,6 +44,8 @@ pub async fn insert_records(db: &impl ConnectionTrait, records: &[NewRecord]) ->
         .int("arrival", records.iter().map(|record| record.arrival))
         .json("traits", records.iter().map(|record| record.traits.to_json().to_string()))
         .int("rev", records.iter().map(|_| 1))
+        .int("siblings", records.iter().map(|_| 0))
+        .flag("was_customer", records.iter().map(|record| record.was_customer))
         .insert(db, "record", "ON CONFLICT (id) DO NOTHING RETURNING id")
         .await?;
     if written.len() == records.len() {
@@ -99,38 +69,6 @@ pub async fn update_traits<'r>(
     Ok(())
 }
 
-/// Writes links, and the identifiers nobody showed before; those then belong to the customer of the first link that names them.
-pub async fn insert_links(db: &impl ConnectionTrait, links: &[NewLink]) -> Result<(), StoreError> {
-    // Sorted, so that two transactions that show the same new values wait for each other in one order.
-    let mut first: BTreeMap<IdentifierId, &NewLink> = BTreeMap::new();
-    for link in links {
-        let standing = first.entry(link.identifier).or_insert(link);
-        if link.arrival < standing.arrival {
-            *standing = link;
-        }
-    }
-    Rows::new()
-        .id("id", first.keys().map(|id| id.0))
-        .small("kind", first.values().map(|link| link.kind.to_value()))
-        .text("namespace", first.values().map(|link| link.namespace.clone()))
-        .text("value", first.values().map(|link| link.value.clone()))
-        .id("customer_id", first.values().map(|link| link.customer.0))
-        .small("state", first.values().map(|_| IdentifierState::Active.to_value()))
-        .int("arrival", first.values().map(|link| link.arrival))
-        .int("rev", first.values().map(|_| 1))
-        .insert(db, "identifier", "ON CONFLICT (id) DO NOTHING")
-        .await?;
-    Rows::new()
-        .id("record_id", links.iter().map(|link| link.record.0))
-        .id("identifier_id", links.iter().map(|link| link.identifier.0))
-        .id("event_id", links.iter().map(|link| link.event.0))
-        .int("arrival", links.iter().map(|link| link.arrival))
-        .int("occurred_at", links.iter().map(|link| link.occurred_at.micros()))
-        .insert(db, "link", "ON CONFLICT (record_id, identifier_id, event_id) DO NOTHING")
-        .await?;
-    Ok(())
-}
-
 /// The customer of today behind any id that was ever handed out.
 pub async fn resolve(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<HashMap<CustomerId, CustomerId>, StoreError> {
     let backend = db.get_database_backend();
@@ -146,14 +84,11 @@ pub async fn resolve(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<Ha
 /// Who owns an identifier; nobody when it is unknown, blocked or held.
 pub async fn owner(db: &impl ConnectionTrait, id: IdentifierId) -> Result<Option<CustomerId>, StoreError> {
     let backend = db.get_database_backend();
-    let sql = "SELECT customer_id FROM identifier WHERE id = $1 AND state = $2";
-    let values = [id.0.into(), IdentifierState::Active.to_value().into()];
+    let sql = "SELECT r.customer_id FROM identifier i JOIN record r ON r.id = i.owner_id WHERE i.id = $1 AND i.state IN ($2, $3)";
+    let recognising = [IdentifierState::Active, IdentifierState::Cleared];
+    let values = std::iter::once(id.0.into()).chain(recognising.map(|state| state.to_value().into()));
     let row = db.query_one_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-    Ok(row
-        .map(|row| row.try_get_by_index::<Option<Uuid>>(0))
-        .transpose()?
-        .flatten()
-        .map(CustomerId))
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.map(CustomerId))
 }
 
 /// The records of customers, each customer's in order of arrival. Leans on the index (customer_id, arrival, id).
@@ -203,10 +138,10 @@ pub async fn identifiers_of(
     let backend = db.get_database_backend();
     let sql = format!(
         "SELECT l.record_id, r.source_id, MIN(l.occurred_at) AS first_seen_at, MAX(l.occurred_at) AS last_seen_at,
-                i.id, i.kind, i.namespace, i.value, i.customer_id, i.state, i.arrival, i.rev
+                i.id, i.kind, i.namespace, i.value, i.owner_id, i.state, i.arrival, i.rev
          FROM link l JOIN record r ON r.id = l.record_id JOIN identifier i ON i.id = l.identifier_id
          WHERE {}
-         GROUP BY l.record_id, r.source_id, i.id, i.kind, i.namespace, i.value, i.customer_id, i.state, i.arrival, i.rev
+         GROUP BY l.record_id, r.source_id, i.id, i.kind, i.namespace, i.value, i.owner_id, i.state, i.arrival, i.rev
          ORDER BY i.kind, i.namespace, i.value",
         any_of(backend, "l.record_id", 1)
     );
@@ -240,6 +175,7 @@ impl TryFrom<record::Model> for Record {
             arrival: model.arrival,
             traits: RecordTraits::from_json(model.traits).ok_or_else(corrupt)?,
             rev: model.rev,
+            was_customer: model.was_customer,
         })
     }
 }

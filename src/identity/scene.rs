@@ -1,0 +1,405 @@
+//! The shell around placing: locks and loads the customers that a batch can touch, lets them be placed in memory, and answers the
+//! difference. A constant number of statements, however many messages or customers there are.
+//!
+//! Locks are taken in one order everywhere: values by id, customers by id, records. A customer's lock covers its records: nobody adds,
+//! takes or changes one without it. Owners are read again after locking; if they changed meanwhile, the newcomers are locked too.
+
+use super::place::{Assertion, Neighbourhood};
+use super::store::decisions;
+use super::store::neighbours::{self, Member, ShownBy, ValueChange};
+use super::{Rules, Shown};
+use crate::base::{CustomerId, EventId, IdentifierId, Instant, RecordId};
+use crate::ingest::traits::canonical;
+use crate::store::StoreError;
+use entity::{IdentifierState, identifier};
+use sea_orm::ConnectionTrait;
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Owners may change while their locks are waited for; after so many rounds the whole transaction is tried again.
+const ROUNDS: usize = 4;
+
+/// What a batch is about.
+#[derive(Debug, Default)]
+pub struct Seeds {
+    /// Values that messages show.
+    pub values: Vec<Shown>,
+    /// Records that may bring their customers in; they need not exist.
+    pub records: BTreeSet<RecordId>,
+    /// Records whose customers are only held still.
+    pub still: BTreeSet<RecordId>,
+    /// Whether the customers of these records may be placed again: then everything their records have shown is brought in.
+    pub again: bool,
+}
+
+/// The customers a batch can touch, under lock.
+#[derive(Debug)]
+pub struct Scene {
+    pub neighbourhood: Neighbourhood,
+    /// The largest arrival of anything read under lock: what is decided now arrives later.
+    pub latest_arrival: i64,
+    /// Customers under lock as they are stored, those held still included.
+    pub locked: BTreeSet<CustomerId>,
+    /// As stored: the customers of the records at hand, and owners and states of the values under lock.
+    customers: HashMap<RecordId, CustomerId>,
+    values: HashMap<IdentifierId, (Option<RecordId>, IdentifierState)>,
+}
+
+/// What placing changed.
+#[derive(Debug, Default)]
+pub struct Difference {
+    /// Records that were there and belong to another customer now.
+    pub relinked: Vec<(RecordId, CustomerId)>,
+    pub values: Vec<ValueChange>,
+    /// Customers that are one with another now, and that one.
+    pub vanished: BTreeMap<CustomerId, CustomerId>,
+    /// Customers that were not there.
+    pub appeared: BTreeSet<CustomerId>,
+    /// Customers that stay, with other records than before.
+    pub changed: BTreeSet<CustomerId>,
+    /// The records of every customer that appeared or changed.
+    pub records: BTreeMap<CustomerId, BTreeSet<RecordId>>,
+}
+
+impl Difference {
+    pub fn is_empty(&self) -> bool {
+        self.relinked.is_empty() && self.values.is_empty() && self.appeared.is_empty() && self.changed.is_empty()
+    }
+}
+
+impl Scene {
+    /// Nobody, for a batch that says nothing new.
+    pub fn empty(rules: Arc<Rules>) -> Self {
+        Self {
+            neighbourhood: Neighbourhood::new(rules),
+            latest_arrival: 0,
+            locked: BTreeSet::new(),
+            customers: HashMap::new(),
+            values: HashMap::new(),
+        }
+    }
+
+    /// Locks and loads. `now`: for values that are made now, and for what counts as recent.
+    pub async fn load(tx: &impl ConnectionTrait, rules: Arc<Rules>, now: Instant, seeds: &Seeds) -> Result<Self, StoreError> {
+        let mut scene = Self::empty(rules);
+        let mut values = neighbours::claim_values(tx, seeds.values.iter().filter(|shown| shown.is_usable), now.micros()).await?;
+        neighbours::insert_unusable(tx, seeds.values.iter().filter(|shown| !shown.is_usable), now.micros()).await?;
+        for shown in seeds.values.iter().filter(|shown| !shown.is_usable) {
+            scene
+                .neighbourhood
+                .know_value(shown.id, (shown.kind, &shown.namespace), IdentifierState::Unusable, 0);
+        }
+        if seeds.again {
+            let known: BTreeSet<IdentifierId> = values.iter().map(|value| IdentifierId(value.id)).collect();
+            let all = scene.values_of_customers(tx, &seeds.records).await?;
+            values.extend(neighbours::lock_values(tx, &all.difference(&known).copied().collect()).await?);
+        }
+        scene.know_values(&values);
+        let owners = values.iter().filter_map(|value| value.owner_id).map(RecordId);
+        let bringing: BTreeSet<RecordId> = owners.chain(seeds.records.iter().copied()).collect();
+        let playing = scene.lock(tx, &bringing, &seeds.still).await?;
+        scene.seat(tx, &playing, seeds, now).await?;
+        Ok(scene)
+    }
+
+    /// The values that the records of these records' customers have shown.
+    async fn values_of_customers(
+        &self,
+        tx: &impl ConnectionTrait,
+        records: &BTreeSet<RecordId>,
+    ) -> Result<BTreeSet<IdentifierId>, StoreError> {
+        let customers: BTreeSet<CustomerId> = neighbours::customers_of(tx, records).await?.into_values().collect();
+        let members = neighbours::members(tx, &customers, &[]).await?;
+        let members: Vec<RecordId> = members.iter().map(|member| member.id).collect();
+        let shown = neighbours::shown_by(tx, &members).await?;
+        Ok(shown.iter().map(|shown| IdentifierId(shown.id)).collect())
+    }
+
+    fn know_values(&mut self, values: &[identifier::Model]) {
+        for value in values {
+            let id = IdentifierId(value.id);
+            self.latest_arrival = self.latest_arrival.max(value.arrival);
+            self.neighbourhood
+                .know_value(id, (value.kind, &value.namespace), value.state, value.arrival);
+            self.values.insert(id, (value.owner_id.map(RecordId), value.state));
+        }
+    }
+
+    /// Locks the customers of records. Answers those that play a part; the others are only held still.
+    async fn lock(
+        &mut self,
+        tx: &impl ConnectionTrait,
+        bringing: &BTreeSet<RecordId>,
+        still: &BTreeSet<RecordId>,
+    ) -> Result<BTreeSet<CustomerId>, StoreError> {
+        let all: BTreeSet<RecordId> = bringing.union(still).copied().collect();
+        for _ in 0..ROUNDS {
+            let customers = neighbours::customers_of(tx, &all).await?;
+            let missing: BTreeSet<CustomerId> = customers
+                .values()
+                .filter(|customer| !self.locked.contains(customer))
+                .copied()
+                .collect();
+            if missing.is_empty() {
+                let playing = bringing.iter().filter_map(|record| customers.get(record));
+                return Ok(playing.copied().collect());
+            }
+            for (customer, placed_at) in neighbours::lock_customers(tx, &missing).await? {
+                self.latest_arrival = self.latest_arrival.max(placed_at);
+                self.locked.insert(customer);
+            }
+        }
+        Err(StoreError::LostRace)
+    }
+
+    /// Seats the records of locked customers with all that placing asks about them.
+    async fn seat(
+        &mut self,
+        tx: &impl ConnectionTrait,
+        customers: &BTreeSet<CustomerId>,
+        seeds: &Seeds,
+        now: Instant,
+    ) -> Result<(), StoreError> {
+        let attributes: Vec<String> = self
+            .neighbourhood
+            .rules()
+            .agreement_attributes()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let members = neighbours::members(tx, customers, &attributes).await?;
+        let ids: Vec<RecordId> = members.iter().map(|member| member.id).collect();
+        let mut seats: BTreeMap<CustomerId, Vec<(i64, RecordId)>> = BTreeMap::new();
+        for member in &members {
+            self.customers.insert(member.id, member.customer);
+            self.latest_arrival = self.latest_arrival.max(member.arrival);
+            seats.entry(member.customer).or_default().push((member.arrival, member.id));
+        }
+        // Before they are seated, so that each seat wears what binds it.
+        for decree in decisions::decrees_of(tx, &ids).await? {
+            self.latest_arrival = self.latest_arrival.max(decree.arrival);
+            self.neighbourhood.know_decree(decree);
+        }
+        for seats in seats.into_values() {
+            self.neighbourhood.seat(seats);
+        }
+        let shown = neighbours::shown_by(tx, &ids).await?;
+        if seeds.again {
+            self.check_all_locked(&shown, seeds)?;
+            self.know_history(&shown, &members, &seeds.records);
+        }
+        self.know_shown(&shown);
+        self.know_owners(&shown);
+        self.know_elsewhere(tx, customers, now).await?;
+        self.know_attributes(tx, members, &attributes, seeds.again).await
+    }
+
+    /// A record may have shown more while the locks were waited for.
+    fn check_all_locked(&self, shown: &[ShownBy], seeds: &Seeds) -> Result<(), StoreError> {
+        let again: BTreeSet<CustomerId> = seeds
+            .records
+            .iter()
+            .filter_map(|record| self.customers.get(record))
+            .copied()
+            .collect();
+        let is_again = |shown: &&ShownBy| {
+            self.customers
+                .get(&RecordId(shown.record_id))
+                .is_some_and(|customer| again.contains(customer))
+        };
+        let is_locked = |shown: &ShownBy| self.values.contains_key(&IdentifierId(shown.id));
+        if shown.iter().filter(is_again).all(is_locked) {
+            Ok(())
+        } else {
+            Err(StoreError::LostRace)
+        }
+    }
+
+    /// What the records that may be placed again asserted, message by message.
+    fn know_history(&mut self, shown: &[ShownBy], members: &[Member], records: &BTreeSet<RecordId>) {
+        let again: BTreeSet<CustomerId> = records
+            .iter()
+            .filter_map(|record| self.customers.get(record))
+            .copied()
+            .collect();
+        let mut assertions: BTreeMap<(i64, RecordId, EventId), Vec<IdentifierId>> = BTreeMap::new();
+        for shown in shown {
+            let key = (shown.arrival, RecordId(shown.record_id), EventId(shown.event_id));
+            assertions.entry(key).or_default().push(IdentifierId(shown.id));
+        }
+        let is_again: BTreeSet<RecordId> = members
+            .iter()
+            .filter(|member| again.contains(&member.customer))
+            .map(|member| member.id)
+            .collect();
+        for ((arrival, record, event), identifiers) in assertions {
+            if is_again.contains(&record) {
+                self.neighbourhood.know_history(Assertion {
+                    record,
+                    arrival,
+                    event: Some(event),
+                    identifiers,
+                });
+            }
+        }
+    }
+
+    fn know_shown(&mut self, shown: &[ShownBy]) {
+        for shown in shown {
+            let (id, record) = (IdentifierId(shown.id), RecordId(shown.record_id));
+            self.latest_arrival = self.latest_arrival.max(shown.arrival);
+            self.neighbourhood
+                .know_value(id, (shown.kind, &shown.namespace), shown.state, shown.changed_at);
+            self.neighbourhood.know_shown(id, record);
+        }
+    }
+
+    /// A value whose owner is not at hand is not under lock, and nobody here will touch it.
+    fn know_owners(&mut self, shown: &[ShownBy]) {
+        let locked = self.values.iter().filter_map(|(id, (owner, _))| Some((*id, (*owner)?)));
+        let others = shown
+            .iter()
+            .filter_map(|shown| Some((IdentifierId(shown.id), RecordId(shown.owner_id?))));
+        let owners: BTreeMap<IdentifierId, RecordId> = locked.chain(others).collect();
+        for (id, owner) in owners {
+            self.neighbourhood.know_owner(id, owner);
+        }
+    }
+
+    /// What customers outside have to do with the values at hand, for the rules that count them.
+    async fn know_elsewhere(
+        &mut self,
+        tx: &impl ConnectionTrait,
+        customers: &BTreeSet<CustomerId>,
+        now: Instant,
+    ) -> Result<(), StoreError> {
+        let rules = self.neighbourhood.rules();
+        let counted: BTreeSet<IdentifierId> = self
+            .values
+            .iter()
+            .filter(|(_, (_, state))| *state == IdentifierState::Active)
+            .map(|(id, _)| *id)
+            .collect();
+        let alarm = rules.over_merge_alarm.clone();
+        if rules.shared_after.is_some() {
+            for (value, customer) in neighbours::shown_to(tx, &counted).await? {
+                if !customers.contains(&customer) {
+                    self.neighbourhood.know_shown_elsewhere(value, customer);
+                }
+            }
+        }
+        if let Some(alarm) = alarm {
+            let owned = counted
+                .into_iter()
+                .filter(|value| self.neighbourhood.owner_of(*value).is_some())
+                .collect();
+            let since = now.micros().saturating_sub(alarm.window_micros());
+            for (value, arrival) in decisions::joins_of(tx, &owned, since).await? {
+                self.neighbourhood.know_join(value, arrival);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the records say of the attributes that rules compare: as it stands, or, for placing again, everything they ever said.
+    async fn know_attributes(
+        &mut self,
+        tx: &impl ConnectionTrait,
+        members: Vec<Member>,
+        attributes: &[String],
+        again: bool,
+    ) -> Result<(), StoreError> {
+        let speaking = members
+            .into_iter()
+            .filter(|member| member.attributes.iter().any(|said| !said.is_null()));
+        let speaking: Vec<Member> = speaking.collect();
+        if again {
+            let ids: Vec<RecordId> = speaking.iter().map(|member| member.id).collect();
+            for event in neighbours::stating_events(tx, &ids).await? {
+                let said = stated_traits(event.is_identify, &event.properties, &event.context);
+                for (name, value) in said.iter().filter(|(name, _)| attributes.contains(name)) {
+                    let said_at = (Instant::from_micros(event.occurred_at), event.event);
+                    let value = comparable(value);
+                    self.neighbourhood
+                        .state_attribute(event.record, name, value.as_deref(), said_at, event.arrival);
+                }
+            }
+            return Ok(());
+        }
+        for member in speaking {
+            for (name, said) in attributes.iter().zip(&member.attributes) {
+                let (Some(value), Some(at), Some(event)) = (said.get(0), said.get(1).and_then(Json::as_i64), said.get(2)) else {
+                    continue;
+                };
+                let event = event
+                    .as_str()
+                    .and_then(|text| uuid::Uuid::parse_str(text).ok())
+                    .unwrap_or_default();
+                let said_at = (Instant::from_micros(at), EventId(event));
+                let value = comparable(value);
+                self.neighbourhood
+                    .state_attribute(member.id, name, value.as_deref(), said_at, i64::MIN);
+            }
+        }
+        Ok(())
+    }
+
+    /// The customer a record was stored under.
+    pub fn customer_before(&self, record: RecordId) -> Option<CustomerId> {
+        self.customers.get(&record).copied()
+    }
+
+    /// What placing changed so far.
+    pub fn difference(&self) -> Difference {
+        let mut difference = Difference::default();
+        let partition = self.neighbourhood.partition();
+        let mut before: BTreeMap<CustomerId, BTreeSet<RecordId>> = BTreeMap::new();
+        for (record, customer) in &self.customers {
+            before.entry(*customer).or_default().insert(*record);
+        }
+        for (customer, records) in partition {
+            for record in &records {
+                if self.customers.get(record).is_some_and(|stored| *stored != customer) {
+                    difference.relinked.push((*record, customer));
+                }
+            }
+            match before.get(&customer) {
+                None => drop(difference.appeared.insert(customer)),
+                Some(stored) if *stored != records => drop(difference.changed.insert(customer)),
+                Some(_) => continue,
+            }
+            difference.records.insert(customer, records);
+        }
+        for customer in before.keys() {
+            let today = self.neighbourhood.customer_of(RecordId(customer.0));
+            if let Some(today) = today.filter(|today| today != customer) {
+                difference.vanished.insert(*customer, today);
+            }
+        }
+        difference.relinked.sort_unstable();
+        for (id, state, owner) in self.neighbourhood.values() {
+            let after = (owner, state);
+            if self.values.get(&id).is_some_and(|before| *before != after) {
+                difference.values.push(ValueChange { id, owner, state });
+            }
+        }
+        difference
+    }
+}
+
+/// The traits that a stored event states, under canonical names.
+pub fn stated_traits(is_identify: bool, properties: &Json, context: &Json) -> Vec<(String, Json)> {
+    let said_of_person = if is_identify { properties.as_object() } else { None };
+    let in_context = context.get("context").and_then(|context| context.get("traits"));
+    canonical(said_of_person, in_context.and_then(Json::as_object))
+}
+
+/// A trait's value as rules compare it; none for what is no text or number.
+pub fn comparable(value: &Json) -> Option<String> {
+    match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,415 @@
+//! What placing must know and hold still: a look without locks, the locks in their order (identifiers, customers, records), the
+//! neighbourhood behind them, and writing what came out. Every statement is about the whole batch.
+
+use crate::base::{CustomerId, EventId, IdentifierId, RecordId};
+use crate::identity::{NewLink, Shown};
+use crate::store::{Rows, StoreError, any_of, ids_value};
+use entity::{IdentifierKind, IdentifierState, identifier};
+use sea_orm::{ActiveEnum as _, ConnectionTrait, DbBackend, FromQueryResult, Statement, TryGetable};
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use uuid::Uuid;
+
+/// What is known of records and values before anything is locked.
+#[derive(Debug, Default)]
+pub struct Known {
+    pub records: HashMap<RecordId, KnownRecord>,
+    pub values: HashMap<IdentifierId, KnownValue>,
+    pub shown: HashSet<(RecordId, IdentifierId)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct KnownRecord {
+    pub customer: CustomerId,
+    pub siblings: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct KnownValue {
+    pub state: IdentifierState,
+    pub owner: Option<CustomerId>,
+}
+
+impl Known {
+    pub fn absorb(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.values.extend(other.values);
+        self.shown.extend(other.shown);
+    }
+}
+
+/// Looks at records and the values asked about with them. One statement, by primary keys.
+pub async fn look(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<IdentifierId>)>) -> Result<Known, StoreError> {
+    let mut known = Known::default();
+    if pairs.is_empty() {
+        return Ok(known);
+    }
+    let backend = db.get_database_backend();
+    let (relation, values) = Rows::new()
+        .id("record_id", pairs.iter().map(|(record, _)| record.0))
+        .optional_id("identifier_id", pairs.iter().map(|(_, identifier)| identifier.map(|id| id.0)))
+        .relation(backend);
+    let sql = format!(
+        "SELECT v.record_id, v.identifier_id, r.customer_id, r.siblings, i.state, o.customer_id,
+                EXISTS (SELECT 1 FROM link l WHERE l.record_id = v.record_id AND l.identifier_id = v.identifier_id)
+         FROM {relation} LEFT JOIN record r ON r.id = v.record_id LEFT JOIN identifier i ON i.id = v.identifier_id
+              LEFT JOIN record o ON o.id = i.owner_id"
+    );
+    for row in db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
+        let record = RecordId(row.try_get_by_index(0)?);
+        let identifier = row.try_get_by_index::<Option<Uuid>>(1)?.map(IdentifierId);
+        if let Some(customer) = row.try_get_by_index::<Option<Uuid>>(2)? {
+            let customer = CustomerId(customer);
+            let siblings = row.try_get_by_index::<Option<i64>>(3)?.unwrap_or(0);
+            known.records.insert(record, KnownRecord { customer, siblings });
+        }
+        let Some(identifier) = identifier else { continue };
+        if let Some(state) = IdentifierState::try_get_by_index(&row, 4).ok() {
+            let owner = row.try_get_by_index::<Option<Uuid>>(5)?.map(CustomerId);
+            known.values.insert(identifier, KnownValue { state, owner });
+        }
+        if row.try_get_by_index(6)? {
+            known.shown.insert((record, identifier));
+        }
+    }
+    Ok(known)
+}
+
+/// Locks the rows of values, making those that are missing, and reads them. In order of id, so that two transactions wait for each
+/// other in one order.
+pub async fn claim_values<'s>(
+    db: &impl ConnectionTrait,
+    shown: impl IntoIterator<Item = &'s Shown>,
+    arrival: i64,
+) -> Result<Vec<identifier::Model>, StoreError> {
+    let tail = "ON CONFLICT (id) DO UPDATE SET rev = identifier.rev RETURNING *";
+    insert_values(db, shown, arrival, tail).await
+}
+
+/// Makes values known that recognise nobody; nobody waits for them.
+pub async fn insert_unusable<'s>(
+    db: &impl ConnectionTrait,
+    shown: impl IntoIterator<Item = &'s Shown>,
+    arrival: i64,
+) -> Result<(), StoreError> {
+    insert_values(db, shown, arrival, "ON CONFLICT (id) DO NOTHING")
+        .await
+        .map(drop)
+}
+
+async fn insert_values<'s>(
+    db: &impl ConnectionTrait,
+    shown: impl IntoIterator<Item = &'s Shown>,
+    arrival: i64,
+    tail: &str,
+) -> Result<Vec<identifier::Model>, StoreError> {
+    let sorted: BTreeMap<IdentifierId, &Shown> = shown.into_iter().map(|shown| (shown.id, shown)).collect();
+    let state = |shown: &&Shown| {
+        let state = if shown.is_usable {
+            IdentifierState::Active
+        } else {
+            IdentifierState::Unusable
+        };
+        state.to_value()
+    };
+    let rows = Rows::new()
+        .id("id", sorted.keys().map(|id| id.0))
+        .small("kind", sorted.values().map(|shown| shown.kind.to_value()))
+        .text("namespace", sorted.values().map(|shown| shown.namespace.clone()))
+        .text("value", sorted.values().map(|shown| shown.value.clone()))
+        .small("state", sorted.values().map(state))
+        .int("arrival", sorted.values().map(|_| arrival))
+        .int("rev", sorted.values().map(|_| 1))
+        .insert(db, "identifier", tail)
+        .await?;
+    rows.iter()
+        .map(|row| Ok(identifier::Model::from_query_result(row, "")?))
+        .collect()
+}
+
+/// Locks rows by id and reads them; those that are gone are missing from the answer. SQLite has one writer, whose transaction holds
+/// everything.
+fn locking(backend: DbBackend, table: &str, columns: &str) -> String {
+    let ids = any_of(backend, "id", 1);
+    if backend == DbBackend::Postgres {
+        format!("UPDATE {table} SET rev = rev WHERE {ids} RETURNING {columns}")
+    } else {
+        format!("SELECT {columns} FROM {table} WHERE {ids}")
+    }
+}
+
+/// Locks the rows of values that are known to be there.
+pub async fn lock_values(db: &impl ConnectionTrait, ids: &BTreeSet<IdentifierId>) -> Result<Vec<identifier::Model>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = db.get_database_backend();
+    let sql = locking(backend, "identifier", "*");
+    let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, ids.iter().map(|id| id.0))]);
+    Ok(identifier::Model::find_by_statement(statement).all(db).await?)
+}
+
+/// Locks customers, and with each of them all its records. Answers when each was last placed.
+pub async fn lock_customers(
+    db: &impl ConnectionTrait,
+    ids: &BTreeSet<CustomerId>,
+) -> Result<HashMap<CustomerId, i64>, StoreError> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let backend = db.get_database_backend();
+    let sql = locking(backend, "customer", "id, placed_at");
+    let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, ids.iter().map(|id| id.0))]);
+    let rows = db.query_all_raw(statement).await?;
+    rows.iter()
+        .map(|row| Ok((CustomerId(row.try_get_by_index(0)?), row.try_get_by_index(1)?)))
+        .collect()
+}
+
+/// A record as placing sees it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub id: RecordId,
+    pub customer: CustomerId,
+    pub arrival: i64,
+    /// Of the attributes asked for, in their order: `[value, at, event, …]`, null where nothing was said.
+    pub attributes: Vec<Json>,
+}
+
+/// The records of customers, with what they say of some attributes.
+pub async fn members(
+    db: &impl ConnectionTrait,
+    customers: &BTreeSet<CustomerId>,
+    attributes: &[String],
+) -> Result<Vec<Member>, StoreError> {
+    if customers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = db.get_database_backend();
+    let mut columns = String::new();
+    let mut values = vec![ids_value(backend, customers.iter().map(|id| id.0))];
+    for (i, name) in attributes.iter().enumerate() {
+        let n = i + 2;
+        if backend == DbBackend::Postgres {
+            columns.push_str(&format!(", (traits -> ${n})::text"));
+            values.push(name.as_str().into());
+        } else {
+            columns.push_str(&format!(", json_extract(traits, ${n})"));
+            values.push(format!("$.\"{name}\"").into());
+        }
+    }
+    let sql = format!(
+        "SELECT id, customer_id, arrival{columns} FROM record WHERE {}",
+        any_of(backend, "customer_id", 1)
+    );
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    let mut members = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut said = Vec::with_capacity(attributes.len());
+        for i in 0..attributes.len() {
+            let text: Option<String> = row.try_get_by_index(i + 3)?;
+            said.push(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default());
+        }
+        members.push(Member {
+            id: RecordId(row.try_get_by_index(0)?),
+            customer: CustomerId(row.try_get_by_index(1)?),
+            arrival: row.try_get_by_index(2)?,
+            attributes: said,
+        });
+    }
+    Ok(members)
+}
+
+/// A value that a record has shown.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct ShownBy {
+    pub record_id: Uuid,
+    pub event_id: Uuid,
+    pub arrival: i64,
+    pub id: Uuid,
+    pub kind: IdentifierKind,
+    pub namespace: String,
+    pub state: IdentifierState,
+    pub owner_id: Option<Uuid>,
+    /// Of the identifier's last change.
+    pub changed_at: i64,
+}
+
+/// Every value that records have shown, in order of arrival.
+pub async fn shown_by(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<Vec<ShownBy>, StoreError> {
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = db.get_database_backend();
+    let sql = format!(
+        "SELECT l.record_id, l.event_id, l.arrival, i.id, i.kind, i.namespace, i.state, i.owner_id, i.arrival AS changed_at
+         FROM link l JOIN identifier i ON i.id = l.identifier_id WHERE {} ORDER BY l.arrival, l.record_id",
+        any_of(backend, "l.record_id", 1)
+    );
+    let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, records.iter().map(|id| id.0))]);
+    Ok(ShownBy::find_by_statement(statement).all(db).await?)
+}
+
+/// The customers of today whose records have shown values. Leans on the index (identifier_id, arrival).
+pub async fn shown_to(
+    db: &impl ConnectionTrait,
+    ids: &BTreeSet<IdentifierId>,
+) -> Result<Vec<(IdentifierId, CustomerId)>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = db.get_database_backend();
+    let sql = format!(
+        "SELECT DISTINCT l.identifier_id, r.customer_id FROM link l JOIN record r ON r.id = l.record_id WHERE {}",
+        any_of(backend, "l.identifier_id", 1)
+    );
+    let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, ids.iter().map(|id| id.0))]);
+    let rows = db.query_all_raw(statement).await?;
+    rows.iter()
+        .map(|row| Ok((IdentifierId(row.try_get_by_index(0)?), CustomerId(row.try_get_by_index(1)?))))
+        .collect()
+}
+
+/// The customers of today of records; those that do not exist are missing.
+pub async fn customers_of(
+    db: &impl ConnectionTrait,
+    records: &BTreeSet<RecordId>,
+) -> Result<HashMap<RecordId, CustomerId>, StoreError> {
+    if records.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<CustomerId> = records.iter().map(|record| CustomerId(record.0)).collect();
+    let resolved = super::resolve(db, &ids).await?;
+    Ok(resolved
+        .into_iter()
+        .map(|(id, customer)| (RecordId(id.0), customer))
+        .collect())
+}
+
+/// An event's statement of traits, as far as placing compares them.
+#[derive(Clone, Debug)]
+pub struct Stating {
+    pub record: RecordId,
+    pub event: EventId,
+    pub arrival: i64,
+    pub occurred_at: i64,
+    pub is_identify: bool,
+    pub properties: Json,
+    pub context: Json,
+}
+
+/// The events by which records stated traits.
+pub async fn stating_events(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<Vec<Stating>, StoreError> {
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = db.get_database_backend();
+    let has_traits = if backend == DbBackend::Postgres {
+        "context -> 'context' -> 'traits' IS NOT NULL"
+    } else {
+        "json_extract(context, '$.context.traits') IS NOT NULL"
+    };
+    let sql = format!(
+        "SELECT record_id, id, arrival, occurred_at, kind = $2, properties, context FROM event
+         WHERE {} AND (kind = $2 OR {has_traits})",
+        any_of(backend, "record_id", 1)
+    );
+    let values = [
+        ids_value(backend, records.iter().map(|id| id.0)),
+        entity::EventKind::Identify.to_value().into(),
+    ];
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Stating {
+                record: RecordId(row.try_get_by_index(0)?),
+                event: EventId(row.try_get_by_index(1)?),
+                arrival: row.try_get_by_index(2)?,
+                occurred_at: row.try_get_by_index(3)?,
+                is_identify: row.try_get_by_index(4)?,
+                properties: row.try_get_by_index(5)?,
+                context: row.try_get_by_index(6)?,
+            })
+        })
+        .collect()
+}
+
+/// Writes which record showed which value.
+pub async fn insert_links(db: &impl ConnectionTrait, links: &[NewLink]) -> Result<(), StoreError> {
+    Rows::new()
+        .id("record_id", links.iter().map(|link| link.record.0))
+        .id("identifier_id", links.iter().map(|link| link.identifier.0))
+        .id("event_id", links.iter().map(|link| link.event.0))
+        .int("arrival", links.iter().map(|link| link.arrival))
+        .int("occurred_at", links.iter().map(|link| link.occurred_at.micros()))
+        .optional_text("raw", links.iter().map(|link| link.raw.clone().filter(|raw| !raw.is_empty())))
+        .insert(db, "link", "ON CONFLICT (record_id, identifier_id, event_id) DO NOTHING")
+        .await?;
+    Ok(())
+}
+
+/// Whom a value belongs to from now on, and its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValueChange {
+    pub id: IdentifierId,
+    pub owner: Option<RecordId>,
+    pub state: IdentifierState,
+}
+
+/// Writes owners and states of locked values.
+pub async fn update_values(db: &impl ConnectionTrait, changes: &[ValueChange], arrival: i64) -> Result<(), StoreError> {
+    Rows::new()
+        .id("id", changes.iter().map(|change| change.id.0))
+        .optional_id("owner_id", changes.iter().map(|change| change.owner.map(|record| record.0)))
+        .small("state", changes.iter().map(|change| change.state.to_value()))
+        .int("arrival", changes.iter().map(|_| arrival))
+        .update(
+            db,
+            "identifier",
+            "owner_id = v.owner_id, state = v.state, arrival = v.arrival, rev = identifier.rev + 1",
+            "identifier.id = v.id",
+        )
+        .await?;
+    Ok(())
+}
+
+/// Gives records of locked customers to other customers.
+pub async fn relink(db: &impl ConnectionTrait, records: &[(RecordId, CustomerId)]) -> Result<(), StoreError> {
+    Rows::new()
+        .id("id", records.iter().map(|(record, _)| record.0))
+        .id("customer_id", records.iter().map(|(_, customer)| customer.0))
+        .update(
+            db,
+            "record",
+            "customer_id = v.customer_id, rev = record.rev + 1",
+            "record.id = v.id",
+        )
+        .await?;
+    Ok(())
+}
+
+/// Remembers that the own ids of records were ids of customers.
+pub async fn mark_customers(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<(), StoreError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let backend = db.get_database_backend();
+    let is_true = if backend == DbBackend::Postgres { "true" } else { "1" };
+    let sql = format!(
+        "UPDATE record SET was_customer = {is_true} WHERE {}",
+        any_of(backend, "id", 1)
+    );
+    let values = [ids_value(backend, records.iter().map(|record| record.0))];
+    db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    Ok(())
+}
+
+/// Writes how many siblings anonymous records have. Loses the race when another transaction opened the same sibling.
+pub async fn update_siblings(db: &impl ConnectionTrait, siblings: &[(RecordId, i64)]) -> Result<(), StoreError> {
+    Rows::new()
+        .id("id", siblings.iter().map(|(record, _)| record.0))
+        .int("siblings", siblings.iter().map(|(_, count)| *count))
+        .update(db, "record", "siblings = v.siblings", "record.id = v.id")
+        .await?;
+    Ok(())
+}

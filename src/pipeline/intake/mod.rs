@@ -1,0 +1,418 @@
+//! A group of messages becomes stored in one transaction: deduplicate, store events, place, unify, append to the log.
+//!
+//! Promises: all of the group or nothing; a message stored before changes nothing again; a constant number of statements however many
+//! messages there are; an event of a known record that says nothing new writes its event row and a share of one change row.
+
+mod item;
+mod place;
+
+pub use place::id_text;
+
+use self::item::Item;
+use self::place::{Around, Placed, SpokenFor};
+use crate::base::ids::HashKey;
+use crate::base::{CustomerId, IdentifierId, Instant, RecordId, SourceId};
+use crate::customer::purchases::{self, Reported, Touched};
+use crate::customer::store::NewEvent;
+use crate::customer::{EventKey, store as customer_store};
+use crate::feed::{Change, Log};
+use crate::identity::store::neighbours::{self, Known};
+use crate::identity::store::{self as identity_store, decisions};
+use crate::identity::{Scene, Seeds};
+use crate::ingest::{Message, RefusedItem, Rejection, Sightings, insert_rejected};
+use crate::pipeline::Services;
+use crate::pipeline::unify::{Happened, Received, Said, tell_decisions, unify};
+use crate::store::StoreError;
+use entity::{ChangeOp, Topic};
+use sea_orm::DatabaseTransaction;
+use serde_json::{Map, json};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Accepted,
+    /// Stored, and placed alone because a value is quarantined, or the customer too large, or the alias under review.
+    Held,
+    /// The same message was stored before.
+    Duplicate,
+}
+
+/// What one request brought: messages to store and items to list as refused.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub source_id: crate::base::SourceId,
+    pub source_key: String,
+    /// Its aliases wait for a person.
+    pub reviews_aliases: bool,
+    pub received_at: Instant,
+    pub messages: Vec<Message>,
+    pub refused: Vec<RefusedItem>,
+}
+
+impl Delivery {
+    fn rejections(&self) -> impl Iterator<Item = Rejection<'_>> {
+        let (source, received_at) = (self.source_id, self.received_at);
+        self.refused.iter().map(move |item| Rejection {
+            source,
+            received_at,
+            item,
+        })
+    }
+
+    /// How many items it brings, refused ones included.
+    pub fn size(&self) -> usize {
+        self.messages.len() + self.refused.len()
+    }
+}
+
+/// Gives out arrivals, each later than any before it in this process.
+#[derive(Clone, Debug, Default)]
+pub struct Arrivals(Arc<AtomicI64>);
+
+impl Arrivals {
+    /// The first of `count` free arrivals: now, or later than `latest` and than every one given out.
+    pub fn reserve(&self, now: Instant, latest: i64, count: i64) -> i64 {
+        let floor = now.micros().max(latest + 1);
+        let reserve = |last: i64| Some(floor.max(last + 1) + count.max(1) - 1);
+        let previous = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, reserve);
+        floor.max(previous.unwrap_or_else(|last| last) + 1)
+    }
+}
+
+/// Stores deliveries in the caller's transaction. Answers an outcome for each message of each delivery, in order.
+pub async fn store(
+    tx: &DatabaseTransaction,
+    services: &Services,
+    now: Instant,
+    deliveries: &[Delivery],
+) -> Result<Vec<Vec<Outcome>>, StoreError> {
+    let standing = services.rules.standing();
+    let keys = services.store.hash_key();
+    let messages = deliveries.iter().flat_map(|delivery| &delivery.messages);
+    let mut items: Vec<Item<'_>> = messages.map(|message| Item::of(keys, &standing.rules, message)).collect();
+
+    let known = look(tx, keys, &mut items).await?;
+    open_what_is_news(&mut items, &known);
+    let stored = stored_before(tx, keys, &items, &known).await?;
+    mark_new(&mut items, |item| {
+        keys_of(keys, item, &known).iter().any(|key| stored.contains(key))
+    });
+    let seeds = seeds(&items, keys, &known);
+    let mut scene = Scene::load(tx, standing.rules.clone(), now, &seeds).await?;
+    let count = items.iter().map(Item::arrivals).sum();
+    number(&mut items, services.arrivals.reserve(now, scene.latest_arrival, count));
+    let sources = spoken_for(deliveries);
+    let around = Around {
+        keys,
+        ids: services.store.ids(),
+        now,
+        rules_version: standing.version,
+        sources: &sources,
+    };
+    let mut placed = place::place(&mut scene, &known, &mut items, around);
+    store_events(tx, &mut items).await?;
+    let held: HashSet<RecordId> = placed.held.iter().copied().collect();
+
+    let mut log = Log::new(services.store.ids(), now, actor(deliveries));
+    unify_and_tell(tx, &scene, &known, &items, &mut placed, &mut log, now).await?;
+    neighbours::insert_links(tx, &placed.links).await?;
+    neighbours::mark_customers(tx, &placed.own_ids).await?;
+    neighbours::update_siblings(tx, &placed.siblings.into_iter().collect::<Vec<_>>()).await?;
+    decisions::insert(tx, &placed.decisions).await?;
+    let customer_of = |record: RecordId| customer_today(&scene, &known, record);
+    tell_decisions(&mut log, &placed.decisions, |record| Some(customer_of(record)));
+    let ordering: BTreeSet<RecordId> = items
+        .iter()
+        .filter(|item| item.is_new && item.message.order.is_some())
+        .map(|item| item.record)
+        .collect();
+    identity_store::lock_records(tx, ordering).await?;
+    let reports: Vec<Reported<'_>> = items.iter().filter(|item| item.is_new).filter_map(Item::reported).collect();
+    for purchase in purchases::apply(tx, keys, &reports).await? {
+        log.note(purchase_change(&purchase, customer_of(purchase.key.record)));
+    }
+    insert_rejected(tx, &services.store, deliveries.iter().flat_map(Delivery::rejections)).await?;
+    let new_messages = items.iter().filter(|item| item.is_new).map(|item| item.message);
+    services.catalogue.discover(tx, &Sightings::of(new_messages)).await?;
+    // Repetitions and refusals are no news.
+    if !log.is_empty() {
+        log.write(tx, now).await?;
+    }
+
+    let mut outcomes = items.iter().map(|item| match item.is_new {
+        true if item.is_open && held.contains(&item.record) => Outcome::Held,
+        true => Outcome::Accepted,
+        false => Outcome::Duplicate,
+    });
+    Ok(deliveries
+        .iter()
+        .map(|delivery| outcomes.by_ref().take(delivery.messages.len()).collect())
+        .collect())
+}
+
+/// Asks what is known of every record and value; anonymous records go on where their newest sibling is.
+async fn look(tx: &DatabaseTransaction, keys: &HashKey, items: &mut [Item<'_>]) -> Result<Known, StoreError> {
+    let mut known = neighbours::look(tx, &asked_pairs(items)).await?;
+    let siblings = |known: &Known, first: RecordId| known.records.get(&first).map_or(0, |record| record.siblings);
+    let mut moved_on = HashSet::new();
+    for item in items.iter_mut() {
+        if let Some(n) = item
+            .chain
+            .as_ref()
+            .map(|chain| siblings(&known, chain.first))
+            .filter(|n| *n > 0)
+        {
+            item.go_on(keys, n);
+            moved_on.extend(item.shown.iter().map(|shown| (item.record, Some(shown.id))));
+        }
+        if let Some(alias) = &item.alias
+            && let n @ 1.. = siblings(&known, alias.anonymous)
+        {
+            moved_on.insert((keys.sibling(item.message.source, &format!("a:{}", alias.previous), n), None));
+        }
+    }
+    known.absorb(neighbours::look(tx, &moved_on).await?);
+    Ok(known)
+}
+
+fn asked_pairs(items: &[Item<'_>]) -> HashSet<(RecordId, Option<IdentifierId>)> {
+    let mut pairs = HashSet::new();
+    for item in items {
+        if item.shown.is_empty() {
+            pairs.insert((item.record, None));
+        }
+        pairs.extend(item.shown.iter().map(|shown| (item.record, Some(shown.id))));
+        if let Some(alias) = &item.alias {
+            pairs.extend([(alias.user, None), (alias.anonymous, None)]);
+        }
+    }
+    pairs
+}
+
+/// Opens what says something new, and with it everything that shows one of the same values: whom those belong to may change on the way.
+fn open_what_is_news(items: &mut [Item<'_>], known: &Known) {
+    for item in items.iter_mut() {
+        item.is_open = !item.says_nothing_new(known);
+    }
+    loop {
+        let in_play: HashSet<_> = items
+            .iter()
+            .filter(|item| item.is_open)
+            .flat_map(|item| item.shown.iter().map(|shown| shown.id))
+            .collect();
+        let mut is_settled = true;
+        for item in items.iter_mut().filter(|item| !item.is_open) {
+            if item.shown.iter().any(|shown| shown.is_usable && in_play.contains(&shown.id)) {
+                item.is_open = true;
+                is_settled = false;
+            }
+        }
+        if is_settled {
+            return;
+        }
+    }
+}
+
+/// Which messages were stored before. Events are keyed by their record, so a message of an anonymous id is looked for under every
+/// record of that id.
+async fn stored_before(
+    tx: &DatabaseTransaction,
+    keys: &HashKey,
+    items: &[Item<'_>],
+    known: &Known,
+) -> Result<HashSet<EventKey>, StoreError> {
+    let mut asked = HashSet::new();
+    for item in items {
+        // Settled messages find out when they are written.
+        if item.is_open || item.chain.as_ref().is_some_and(|chain| chain.first != item.record) {
+            asked.extend(keys_of(keys, item, known));
+        }
+    }
+    customer_store::stored_events(tx, asked).await
+}
+
+/// Every key under which a message may have been stored.
+fn keys_of(keys: &HashKey, item: &Item<'_>, known: &Known) -> Vec<EventKey> {
+    let mut possible = vec![item.key()];
+    if let Some(chain) = &item.chain {
+        let siblings = known.records.get(&chain.first).map_or(0, |record| record.siblings);
+        let sibling = |n| keys.sibling(item.message.source, &item.external_key, n);
+        let records = std::iter::once(chain.first).chain((1..=siblings).map(sibling));
+        possible.extend(records.map(|record| EventKey { record, id: item.event }));
+    }
+    possible
+}
+
+/// Of two alike in one group the first counts; siblings of one anonymous id count as one record.
+fn mark_new(items: &mut [Item<'_>], is_stored: impl Fn(&Item<'_>) -> bool) {
+    let mut seen = HashSet::new();
+    for item in items {
+        let record = item.chain.as_ref().map_or(item.record, |chain| chain.first);
+        item.is_new = seen.insert((record, item.event)) && !is_stored(item);
+    }
+}
+
+/// What the group can touch.
+fn seeds(items: &[Item<'_>], keys: &HashKey, known: &Known) -> Seeds {
+    let mut seeds = Seeds::default();
+    let mut values = BTreeMap::new();
+    for item in items.iter().filter(|item| item.is_new) {
+        if !item.is_open {
+            if !item.message.traits.is_empty() {
+                seeds.still.insert(item.record);
+            }
+            continue;
+        }
+        seeds.records.insert(item.record);
+        values.extend(item.shown.iter().map(|shown| (shown.id, shown)));
+        if let Some(alias) = &item.alias {
+            let siblings = known.records.get(&alias.anonymous).map_or(0, |record| record.siblings);
+            let newest = match siblings {
+                0 => alias.anonymous,
+                n => keys.sibling(item.message.source, &format!("a:{}", alias.previous), n),
+            };
+            seeds.records.extend([alias.user, newest]);
+            values.insert(alias.shown.id, &alias.shown);
+        }
+    }
+    seeds.values = values.into_values().cloned().collect();
+    seeds
+}
+
+fn number(items: &mut [Item<'_>], first: i64) {
+    let mut next = first;
+    for item in items {
+        item.arrival = next;
+        next += item.arrivals();
+    }
+}
+
+fn spoken_for(deliveries: &[Delivery]) -> HashMap<SourceId, SpokenFor> {
+    let speak = |delivery: &Delivery| {
+        let spoken = SpokenFor {
+            key: delivery.source_key.clone(),
+            reviews_aliases: delivery.reviews_aliases,
+        };
+        (delivery.source_id, spoken)
+    };
+    deliveries.iter().map(speak).collect()
+}
+
+/// The customer of a record when the group is placed.
+fn customer_today(scene: &Scene, known: &Known, record: RecordId) -> CustomerId {
+    let placed = scene.neighbourhood.customer_of(record);
+    let stored = || known.records.get(&record).map(|record| record.customer);
+    placed.or_else(stored).unwrap_or(CustomerId(record.0))
+}
+
+async fn unify_and_tell(
+    tx: &DatabaseTransaction,
+    scene: &Scene,
+    known: &Known,
+    items: &[Item<'_>],
+    placed: &mut Placed,
+    log: &mut Log,
+    now: Instant,
+) -> Result<(), StoreError> {
+    let mut happened = Happened {
+        difference: scene.difference(),
+        new: std::mem::take(&mut placed.new),
+        arrival: items.last().map_or(0, |item| item.arrival + item.arrivals() - 1),
+        ..Happened::default()
+    };
+    for record in happened.new.values_mut() {
+        record.customer = customer_today(scene, known, record.id);
+    }
+    let mut received: BTreeMap<RecordId, Received> = BTreeMap::new();
+    for item in items.iter().filter(|item| item.is_new) {
+        let received = received.entry(item.record).or_insert_with(|| Received {
+            events: Vec::new(),
+            last_at: item.message.occurred_at,
+            last_arrival: item.arrival,
+        });
+        received.events.push(item.event);
+        received.last_at = received.last_at.max(item.message.occurred_at);
+        received.last_arrival = item.arrival;
+        for (name, value) in &item.message.traits {
+            happened.said.push(Said {
+                record: item.record,
+                name,
+                value,
+                at: item.message.occurred_at,
+                event: item.event,
+            });
+        }
+        if let Some(stored) = known.records.get(&item.record) {
+            let before = scene.customer_before(item.record).unwrap_or(stored.customer);
+            happened.customers.insert(item.record, before);
+        }
+    }
+    let unified = unify(tx, happened).await?;
+    unified.tell(log, received, |record| customer_today(scene, known, record), now);
+    Ok(())
+}
+
+/// Stores what is new. What turns out to be stored already is no longer new; if it was placed meanwhile, all of it is tried again.
+async fn store_events(tx: &DatabaseTransaction, items: &mut [Item<'_>]) -> Result<(), StoreError> {
+    let mut events: Vec<NewEvent<'_>> = items
+        .iter()
+        .filter(|item| item.is_new)
+        .map(|item| NewEvent {
+            key: item.key(),
+            arrival: item.arrival,
+            message: item.message,
+        })
+        .collect();
+    // In key order neighbours land on one index page, and two transactions with the same messages wait in one order.
+    events.sort_unstable_by_key(|event| event.key);
+    let stored = customer_store::insert_events(tx, &events).await?;
+    for item in items.iter_mut().filter(|item| item.is_new && !stored.contains(&item.key())) {
+        if item.is_open {
+            return Err(StoreError::LostRace);
+        }
+        item.is_new = false;
+    }
+    Ok(())
+}
+
+/// Whoever sent all of it, for the log.
+fn actor(deliveries: &[Delivery]) -> String {
+    let mut sources = deliveries.iter().map(|delivery| delivery.source_key.as_str());
+    let first = sources.next().unwrap_or_default();
+    if sources.all(|source| source == first) {
+        format!("source:{first}")
+    } else {
+        "intake".to_owned()
+    }
+}
+
+fn purchase_change(purchase: &Touched, customer: CustomerId) -> Change {
+    let (amount_before, refunded_before) = purchase.before.unwrap_or((None, 0));
+    let (amount, refunded) = purchase.after;
+    let mut changed = Map::new();
+    if purchase.created || amount != amount_before {
+        changed.insert("amountMinor".to_owned(), json!([amount_before, amount]));
+        changed.insert("currency".to_owned(), json!([null, purchase.currency.code()]));
+    }
+    if refunded != refunded_before {
+        changed.insert("refundedMinor".to_owned(), json!([refunded_before, refunded]));
+    }
+    Change {
+        topic: Topic::Purchase,
+        op: if purchase.created {
+            ChangeOp::Created
+        } else {
+            ChangeOp::Updated
+        },
+        entity: purchase.key.id.0,
+        record: Some(purchase.key.record),
+        customer: Some(customer),
+        rev: purchase.rev,
+        occurred_at: purchase.occurred_at,
+        changed,
+        events: Vec::new(),
+    }
+}
