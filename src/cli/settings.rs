@@ -2,6 +2,7 @@
 //!
 //! The commented `config/default.toml` is the schema: a key is known if it stands there, and has the type it has there.
 
+use crate::customer::Survivorship;
 use crate::identity::Rules;
 use crate::identity::rules::RulesError;
 use crate::store::backend_of;
@@ -330,7 +331,9 @@ impl Settings {
     pub fn identity_rules(&self) -> Result<serde_json::Value, RulesError> {
         let over = serde_json::json!({"phone_region": self.identity.phone_region});
         let rules = Rules::overlay(&Rules::shop_json(), &over);
-        Rules::parse(&rules).map(|_| rules)
+        let parsed = Rules::parse(&rules)?;
+        Survivorship::parse(&parsed.golden)?;
+        Ok(rules)
     }
 
     /// Whether `serve` migrates by itself.

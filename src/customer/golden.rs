@@ -1,6 +1,5 @@
 //! Golden values: of what the records say, what the customer's view shows. Pure.
 
-use crate::identity::RecordTraits;
 use serde_json::{Map, Value, json};
 
 /// The attributes that survived, under canonical names.
@@ -8,25 +7,6 @@ use serde_json::{Map, Value, json};
 pub struct Golden(pub Map<String, Value>);
 
 impl Golden {
-    /// From the traits of a customer's records: per attribute the most recent by event time.
-    pub fn of<'r>(records: impl IntoIterator<Item = &'r RecordTraits>) -> Self {
-        let mut newest: std::collections::BTreeMap<&str, &crate::identity::Stated> = std::collections::BTreeMap::new();
-        for traits in records {
-            for (name, stated) in traits.iter() {
-                let standing = newest.entry(name).or_insert(stated);
-                if (standing.at, standing.event) < (stated.at, stated.event) {
-                    *standing = stated;
-                }
-            }
-        }
-        let surviving = newest.into_iter().filter(|(_, stated)| !stated.value.is_null());
-        Self(
-            surviving
-                .map(|(name, stated)| (name.to_owned(), stated.value.clone()))
-                .collect(),
-        )
-    }
-
     /// A value as text; `None` when there is none or it is no scalar.
     pub fn text(&self, name: &str) -> Option<String> {
         match self.0.get(name)? {
@@ -77,30 +57,23 @@ pub fn changes(before: &Golden, after: &Golden) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{EventId, Instant};
-
-    fn said(entries: &[(&str, Value, i64)]) -> RecordTraits {
-        let mut traits = RecordTraits::default();
-        for (name, value, at) in entries {
-            traits.state(name, value, Instant::from_micros(*at), EventId(uuid::Uuid::from_u128(1)));
-        }
-        traits
-    }
 
     #[test]
-    fn the_most_recent_value_survives_and_a_null_clears() {
-        let shop = said(&[
-            ("first_name", json!("Ada"), 1),
-            ("email", json!("old@example.test"), 1),
-            ("city", json!("Leeds"), 1),
-        ]);
-        let crm = said(&[("email", json!("new@example.test"), 2), ("city", Value::Null, 2)]);
-        let golden = Golden::of([&shop, &crm]);
+    fn people_are_called_by_their_name_else_by_its_parts_else_by_their_address() {
+        let called = |golden: Value| Golden(golden.as_object().expect("an object").clone()).display_name();
         assert_eq!(
-            Value::Object(golden.0.clone()),
-            json!({"first_name":"Ada","email":"new@example.test"})
+            called(json!({"name": "王小明", "first_name": "x"})).as_deref(),
+            Some("王小明")
         );
-        assert_eq!(golden.display_name().as_deref(), Some("Ada"));
+        assert_eq!(
+            called(json!({"first_name": "Ada", "last_name": "Lovelace"})).as_deref(),
+            Some("Ada Lovelace")
+        );
+        assert_eq!(
+            called(json!({"email": "ada@example.test"})).as_deref(),
+            Some("ada@example.test")
+        );
+        assert_eq!(called(json!({})), None);
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod model;
 mod order;
 pub mod purchases;
 pub mod store;
+mod survive;
 
 pub use golden::{Golden, changes};
 pub use model::{Customer, Event, EventKey, Product, Purchase, PurchaseKey, PurchaseLine};
+pub use survive::{Spoken, Survivor, Survivorship};

@@ -19,6 +19,7 @@ mod traits;
 
 pub use directory::{RulesDirectory, StandingRules};
 pub use model::{Identifier, NewLink, NewRecord, Record, Shown};
+pub use normalise::folded;
 pub use rules::{Rules, Verdict};
 pub use scene::{Difference, Scene, Seeds};
-pub use traits::{RecordTraits, Stated};
+pub use traits::{RecordTraits, Stated, says_nothing};

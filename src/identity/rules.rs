@@ -49,6 +49,8 @@ pub struct Rules {
     pub max_records: usize,
     /// A value that joins customers faster than this is held; none: never.
     pub over_merge_alarm: Option<OverMergeAlarm>,
+    /// Which values survive, for whoever computes golden values.
+    pub golden: Value,
 }
 
 /// When a value joins more customers than one person explains.
@@ -93,9 +95,8 @@ struct Stated {
     max_records: usize,
     #[serde(default)]
     over_merge_alarm: Option<OverMergeAlarm>,
-    /// Read by survivorship.
-    #[serde(default, rename = "golden")]
-    _golden: Value,
+    #[serde(default)]
+    golden: Value,
 }
 
 #[derive(Deserialize)]
@@ -192,6 +193,7 @@ impl Rules {
             blocked,
             max_records: stated.max_records,
             over_merge_alarm: stated.over_merge_alarm,
+            golden: stated.golden,
         })
     }
 

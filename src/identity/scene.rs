@@ -7,7 +7,7 @@
 use super::place::{Assertion, Neighbourhood};
 use super::store::decisions;
 use super::store::neighbours::{self, Member, ShownBy, ValueChange};
-use super::{Rules, Shown};
+use super::{Rules, Shown, says_nothing};
 use crate::base::{CustomerId, EventId, IdentifierId, Instant, RecordId};
 use crate::ingest::traits::canonical;
 use crate::store::StoreError;
@@ -318,7 +318,11 @@ impl Scene {
             let ids: Vec<RecordId> = speaking.iter().map(|member| member.id).collect();
             for event in neighbours::stating_events(tx, &ids).await? {
                 let said = stated_traits(event.is_identify, &event.properties, &event.context);
-                for (name, value) in said.iter().filter(|(name, _)| attributes.contains(name)) {
+                let says_something = |value: &Json| value.is_null() || !says_nothing(value);
+                for (name, value) in said
+                    .iter()
+                    .filter(|(name, value)| attributes.contains(name) && says_something(value))
+                {
                     let said_at = (Instant::from_micros(event.occurred_at), event.event);
                     let value = comparable(value);
                     self.neighbourhood

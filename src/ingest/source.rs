@@ -266,11 +266,15 @@ fn check_limits(event: Option<i64>, batch: Option<i64>) -> Result<(), SourceErro
     Ok(())
 }
 
+/// Every source by its id.
+pub type Sources = std::collections::HashMap<SourceId, source::Model>;
+
 /// Finds the source of a write key, remembered for a few seconds, unknown keys too.
 #[derive(Clone, Debug)]
 pub struct SourceDirectory {
     store: Store,
     by_digest: moka::sync::Cache<[u8; 32], Option<Arc<source::Model>>>,
+    all: moka::sync::Cache<(), Arc<Sources>>,
 }
 
 impl SourceDirectory {
@@ -279,7 +283,21 @@ impl SourceDirectory {
             .max_capacity(10_000)
             .time_to_live(CACHED_FOR)
             .build();
-        Self { store, by_digest }
+        let all = moka::sync::Cache::builder().max_capacity(1).time_to_live(CACHED_FOR).build();
+        Self { store, by_digest, all }
+    }
+
+    /// Every source, remembered for a few seconds; read again when one of these is not among them.
+    pub async fn all(&self, needed: impl IntoIterator<Item = SourceId>) -> Result<Arc<Sources>, StoreError> {
+        if let Some(known) = self.all.get(&())
+            && needed.into_iter().all(|id| known.contains_key(&id))
+        {
+            return Ok(known);
+        }
+        let sources = store::all_sources(self.store.reader()).await?;
+        let sources: Arc<Sources> = Arc::new(sources.into_iter().map(|source| (SourceId(source.id), source)).collect());
+        self.all.insert((), sources.clone());
+        Ok(sources)
     }
 
     /// The source that this write key belongs to; `None` for an unknown key. A disabled source is found too.
@@ -298,5 +316,6 @@ impl SourceDirectory {
     /// After a change here: forget everything.
     pub fn forget(&self) {
         self.by_digest.invalidate_all();
+        self.all.invalidate_all();
     }
 }

@@ -55,6 +55,10 @@ pub async fn sources_by_ids(db: &impl ConnectionTrait, ids: &[SourceId]) -> Resu
     Ok(source::Model::find_by_statement(statement).all(db).await?)
 }
 
+pub(super) async fn all_sources(db: &impl ConnectionTrait) -> Result<Vec<source::Model>, StoreError> {
+    Ok(source::Entity::find().all(db).await?)
+}
+
 /// Sources in the order of their keys.
 pub async fn sources(db: &impl ConnectionTrait, page: &Page<String>) -> Result<Slice<source::Model>, StoreError> {
     let mut query = source::Entity::find().order_by_asc(source::Column::Key).limit(page.first + 1);

@@ -3,14 +3,16 @@
 //!
 //! Intake and decisions by hand share this: both hand in what placing changed and what records were told.
 
-use crate::base::{CustomerId, EventId, Instant, RecordId};
-use crate::customer::{Customer, Golden, changes, store as customer_store};
+use crate::base::{CustomerId, EventId, Instant, RecordId, SourceId};
+use crate::customer::{Customer, Golden, Spoken, Survivorship, changes, store as customer_store};
 use crate::feed::{Change, Log};
 use crate::identity::decision::NewDecision;
 use crate::identity::store::neighbours;
 use crate::identity::{Difference, NewRecord, Record, RecordTraits, store as identity_store};
+use crate::ingest::source::Sources;
+use crate::pipeline::Services;
 use crate::store::StoreError;
-use entity::{ChangeOp, Topic};
+use entity::{ChangeOp, Channel, Topic};
 use sea_orm::DatabaseTransaction;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,6 +25,7 @@ pub struct Said<'m> {
     pub value: &'m Value,
     pub at: Instant,
     pub event: EventId,
+    pub arrival: i64,
 }
 
 /// What happened to records, before customers follow.
@@ -54,7 +57,9 @@ pub struct Unified {
 }
 
 /// Writes records and customers. Everything must be under lock.
-pub async fn unify(tx: &DatabaseTransaction, mut happened: Happened<'_>) -> Result<Unified, StoreError> {
+pub async fn unify(tx: &DatabaseTransaction, services: &Services, mut happened: Happened<'_>) -> Result<Unified, StoreError> {
+    let rules = services.rules.standing().rules;
+    let survivorship = Survivorship::parse(&rules.golden).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let difference = &happened.difference;
     let speaking: BTreeSet<CustomerId> = happened
         .said
@@ -80,7 +85,13 @@ pub async fn unify(tx: &DatabaseTransaction, mut happened: Happened<'_>) -> Resu
     };
     let mut known: BTreeMap<RecordId, Record> = records.into_iter().map(|record| (record.id, record)).collect();
     let restated = state(&happened.said, &mut happened.new, &mut known);
-    let unified = unified(&happened, &stored, &known);
+    let speakers = known.values().map(|record| record.source);
+    let sources = services
+        .sources
+        .all(speakers.chain(happened.new.values().map(|record| record.source)))
+        .await?;
+    let golden = |records: &[Member<'_>]| survivors(&survivorship, &sources, records);
+    let unified = unified(&happened, &stored, &known, golden);
     save(
         tx,
         &happened,
@@ -107,31 +118,66 @@ fn state(
             }
             (None, None) => continue,
         };
-        traits.state(said.name, said.value, said.at, said.event);
+        traits.state(said.name, said.value, said.at, said.event, said.arrival);
     }
     restated
 }
 
-fn unified(happened: &Happened<'_>, stored: &HashMap<CustomerId, Customer>, known: &BTreeMap<RecordId, Record>) -> Unified {
+/// A record among those of its customer.
+#[derive(Clone, Copy)]
+struct Member<'r> {
+    id: RecordId,
+    source: SourceId,
+    arrival: i64,
+    traits: &'r RecordTraits,
+}
+
+fn survivors(survivorship: &Survivorship, sources: &Sources, records: &[Member<'_>]) -> Golden {
+    let mut spoken: Vec<Spoken<'_>> = Vec::with_capacity(records.len());
+    for member in records {
+        let source = sources.get(&member.source);
+        spoken.push(Spoken {
+            record: member.id,
+            source_key: source.map_or("", |source| &source.key),
+            channel: source.map_or(Channel::Other, |source| source.channel),
+            trust: source.map_or(0, |source| source.trust),
+            traits: member.traits,
+        });
+    }
+    survivorship.golden(&spoken)
+}
+
+fn unified(
+    happened: &Happened<'_>,
+    stored: &HashMap<CustomerId, Customer>,
+    known: &BTreeMap<RecordId, Record>,
+    golden_of: impl Fn(&[Member<'_>]) -> Golden,
+) -> Unified {
     let difference = &happened.difference;
     let relinked: HashMap<RecordId, CustomerId> = difference.relinked.iter().copied().collect();
-    let mut members: BTreeMap<CustomerId, Vec<(i64, &RecordTraits)>> = BTreeMap::new();
+    let mut members: BTreeMap<CustomerId, Vec<Member<'_>>> = BTreeMap::new();
     for record in known.values() {
         let customer = relinked.get(&record.id).copied().unwrap_or(record.customer);
-        members.entry(customer).or_default().push((record.arrival, &record.traits));
+        members.entry(customer).or_default().push(Member {
+            id: record.id,
+            source: record.source,
+            arrival: record.arrival,
+            traits: &record.traits,
+        });
     }
     for record in happened.new.values() {
-        members
-            .entry(record.customer)
-            .or_default()
-            .push((record.arrival, &record.traits));
+        members.entry(record.customer).or_default().push(Member {
+            id: record.id,
+            source: record.source,
+            arrival: record.arrival,
+            traits: &record.traits,
+        });
     }
     let mut unified = Unified::default();
-    for (id, mut records) in members {
-        records.sort_by_key(|(arrival, _)| *arrival);
-        let golden = Golden::of(records.iter().map(|(_, traits)| *traits));
-        let oldest = records.first().map_or(happened.arrival, |(arrival, _)| *arrival);
-        let created_at = Instant::from_micros(oldest);
+    for (id, records) in members {
+        let golden = golden_of(&records);
+        let oldest = records.iter().map(|member| member.arrival).min();
+        let created_at = Instant::from_micros(oldest.unwrap_or(happened.arrival));
         let is_moved = difference.changed.contains(&id);
         let Some(before) = stored.get(&id) else {
             // A customer that was absorbed and comes back goes on above every version it had.

@@ -9,7 +9,7 @@ mod place;
 pub use place::id_text;
 
 use self::item::Item;
-use self::place::{Around, Placed, SpokenFor};
+use self::place::{Around, SpokenFor};
 use crate::base::ids::HashKey;
 use crate::base::{CustomerId, IdentifierId, Instant, RecordId, SourceId};
 use crate::customer::purchases::{self, Reported, Touched};
@@ -18,7 +18,7 @@ use crate::customer::{EventKey, store as customer_store};
 use crate::feed::{Change, Log};
 use crate::identity::store::neighbours::{self, Known};
 use crate::identity::store::{self as identity_store, decisions};
-use crate::identity::{Scene, Seeds};
+use crate::identity::{NewRecord, Scene, Seeds};
 use crate::ingest::{Message, RefusedItem, Rejection, Sightings, insert_rejected};
 use crate::pipeline::Services;
 use crate::pipeline::unify::{Happened, Received, Said, tell_decisions, unify};
@@ -117,7 +117,14 @@ pub async fn store(
     let held: HashSet<RecordId> = placed.held.iter().copied().collect();
 
     let mut log = Log::new(services.store.ids(), now, actor(deliveries));
-    unify_and_tell(tx, &scene, &known, &items, &mut placed, &mut log, now).await?;
+    let happened = happened(&scene, &known, &items, std::mem::take(&mut placed.new));
+    let unified = unify(tx, services, happened).await?;
+    unified.tell(
+        &mut log,
+        received(&items),
+        |record| customer_today(&scene, &known, record),
+        now,
+    );
     neighbours::insert_links(tx, &placed.links).await?;
     neighbours::mark_customers(tx, &placed.own_ids).await?;
     neighbours::update_siblings(tx, &placed.siblings.into_iter().collect::<Vec<_>>()).await?;
@@ -308,24 +315,36 @@ fn customer_today(scene: &Scene, known: &Known, record: RecordId) -> CustomerId 
     placed.or_else(stored).unwrap_or(CustomerId(record.0))
 }
 
-async fn unify_and_tell(
-    tx: &DatabaseTransaction,
-    scene: &Scene,
-    known: &Known,
-    items: &[Item<'_>],
-    placed: &mut Placed,
-    log: &mut Log,
-    now: Instant,
-) -> Result<(), StoreError> {
+/// What became of records, for their customers to follow.
+fn happened<'m>(scene: &Scene, known: &Known, items: &[Item<'m>], mut new: BTreeMap<RecordId, NewRecord>) -> Happened<'m> {
+    for record in new.values_mut() {
+        record.customer = customer_today(scene, known, record.id);
+    }
     let mut happened = Happened {
         difference: scene.difference(),
-        new: std::mem::take(&mut placed.new),
+        new,
         arrival: items.last().map_or(0, |item| item.arrival + item.arrivals() - 1),
         ..Happened::default()
     };
-    for record in happened.new.values_mut() {
-        record.customer = customer_today(scene, known, record.id);
+    for item in items.iter().filter(|item| item.is_new) {
+        happened.said.extend(item.message.traits.iter().map(|(name, value)| Said {
+            record: item.record,
+            name,
+            value,
+            at: item.message.occurred_at,
+            event: item.event,
+            arrival: item.arrival,
+        }));
+        if let Some(stored) = known.records.get(&item.record) {
+            let before = scene.customer_before(item.record).unwrap_or(stored.customer);
+            happened.customers.insert(item.record, before);
+        }
     }
+    happened
+}
+
+/// The new events of each record.
+fn received(items: &[Item<'_>]) -> BTreeMap<RecordId, Received> {
     let mut received: BTreeMap<RecordId, Received> = BTreeMap::new();
     for item in items.iter().filter(|item| item.is_new) {
         let received = received.entry(item.record).or_insert_with(|| Received {
@@ -336,23 +355,8 @@ async fn unify_and_tell(
         received.events.push(item.event);
         received.last_at = received.last_at.max(item.message.occurred_at);
         received.last_arrival = item.arrival;
-        for (name, value) in &item.message.traits {
-            happened.said.push(Said {
-                record: item.record,
-                name,
-                value,
-                at: item.message.occurred_at,
-                event: item.event,
-            });
-        }
-        if let Some(stored) = known.records.get(&item.record) {
-            let before = scene.customer_before(item.record).unwrap_or(stored.customer);
-            happened.customers.insert(item.record, before);
-        }
     }
-    let unified = unify(tx, happened).await?;
-    unified.tell(log, received, |record| customer_today(scene, known, record), now);
-    Ok(())
+    received
 }
 
 /// Stores what is new. What turns out to be stored already is no longer new; if it was placed meanwhile, all of it is tried again.

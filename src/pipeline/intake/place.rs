@@ -7,7 +7,7 @@ use crate::identity::decision::{HeldItem, NewDecision};
 use crate::identity::place::{Assertion, Decree, Effect, Placement, Rejection};
 use crate::identity::scene::comparable;
 use crate::identity::store::neighbours::Known;
-use crate::identity::{NewLink, NewRecord, RecordTraits, Scene};
+use crate::identity::{NewLink, NewRecord, RecordTraits, Scene, says_nothing};
 use entity::{HoldReason, IdentityDecisionKind};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -135,6 +135,10 @@ impl GroupPlacing<'_> {
             .map(str::to_owned)
             .collect();
         for (name, value) in item.message.traits.iter().filter(|(name, _)| compared.contains(name)) {
+            // A filler never displaces what the record said.
+            if !value.is_null() && says_nothing(value) {
+                continue;
+            }
             let value = comparable(value);
             self.scene
                 .neighbourhood
