@@ -5,7 +5,7 @@
 //! `pipeline::intake` stores a group in one transaction: deduplicated events, records and their identifiers (`identity`), golden
 //! values and purchases (`customer`), and the change log (`feed`), the only carrier of news. After the commit the senders are answered.
 //! Whoever reads asks `graphql`, with a key that `access` knows. `store` opens SQLite or PostgreSQL and makes them alike; `base` holds
-//! the words everyone speaks: instants, ids, money, pages. `worker` runs what nobody waits for, `cli` puts everything together.
+//! the words everyone speaks: instants, ids, money, pages. Work that outlives a request is a row of `job`. `worker` runs what nobody waits for, `cli` puts everything together.
 //!
 //! A module uses lower ranks only; `tests/it/layers.rs` is the diagram.
 
@@ -14,6 +14,7 @@ pub mod store;
 
 pub mod access;
 pub mod feed;
+pub mod job;
 
 pub mod ingest;
 

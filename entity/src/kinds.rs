@@ -110,3 +110,16 @@ stored_enum! {
     /// How personal a trait is; unknown traits are `Pii` until somebody says otherwise.
     DataClass { Public = 1, Internal = 2, Pii = 3, Sensitive = 4 }
 }
+
+stored_enum! {
+    /// How a background job stands.
+    JobState {
+        /// It waits for its time, or for somebody to run it.
+        Queued = 1,
+        /// Somebody runs it, under a lease.
+        Running = 2,
+        Succeeded = 3,
+        /// It was given up.
+        Failed = 4,
+    }
+}

@@ -18,6 +18,7 @@ pub mod identifier;
 pub mod identity_decision;
 pub mod identity_rules;
 pub mod installation;
+pub mod job;
 pub mod link;
 pub mod product;
 pub mod purchase;

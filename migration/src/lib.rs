@@ -14,6 +14,7 @@ mod m20261122_000003_access;
 mod m20261122_000004_ingest;
 mod m20261122_000005_identity;
 mod m20261122_000006_customer;
+mod m20261122_000007_job;
 mod m20261122_000008_decisions;
 
 /// How a table would be spread over several database servers.
@@ -26,7 +27,7 @@ pub enum Distribution {
 }
 
 /// The distribution column of every table. The DDL lint refuses a table that is missing here and a unique key without its column.
-pub const DISTRIBUTION: [(&str, Distribution); 23] = [
+pub const DISTRIBUTION: [(&str, Distribution); 24] = [
     ("installation", Distribution::Reference),
     ("change", Distribution::By("tx_id")),
     ("change_tx", Distribution::By("tx_id")),
@@ -49,6 +50,7 @@ pub const DISTRIBUTION: [(&str, Distribution); 23] = [
     ("purchase_line", Distribution::By("record_id")),
     ("refund", Distribution::By("record_id")),
     ("product", Distribution::Reference),
+    ("job", Distribution::By("id")),
     ("seaql_migrations", Distribution::Reference),
 ];
 
@@ -65,6 +67,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_ingest::Migration),
             Box::new(m20261122_000005_identity::Migration),
             Box::new(m20261122_000006_customer::Migration),
+            Box::new(m20261122_000007_job::Migration),
             Box::new(m20261122_000008_decisions::Migration),
         ]
     }

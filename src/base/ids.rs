@@ -49,6 +49,7 @@ typed_id! {
     ProductId,
     /// Of an identity decision: a merge, a split, a block, a hold …
     DecisionId,
+    JobId,
 }
 
 /// The installation's secret for turning natural keys into ids, written at the first migration.

@@ -7,9 +7,10 @@ use crate::graphql::{Door, GraphqlOptions};
 use crate::http::{self, Doors, Readiness, TrackingOptions, install_metrics};
 use crate::identity::RulesDirectory;
 use crate::ingest::{Catalogue, Limits, SourceDirectory};
-use crate::pipeline::Services;
+use crate::job::Nudge;
 use crate::pipeline::intake::Arrivals;
 use crate::pipeline::queue::{self, Committers, Intake};
+use crate::pipeline::{Services, jobs};
 use crate::store::{self, DatabaseOptions, Store};
 use crate::worker::{self, Worker};
 use anyhow::{Context as _, bail};
@@ -107,6 +108,7 @@ impl Server {
             catalogue,
             rules: RulesDirectory::new(settings.identity_rules()?)?,
             arrivals: Arrivals::default(),
+            jobs: Nudge::default(),
             clock,
             store,
         };
@@ -148,7 +150,8 @@ impl Server {
                 })
                 .await
         });
-        let worker = worker::start(services.clone());
+        let runner = settings.worker.jobs.then(|| jobs::runner(&services));
+        let worker = worker::start(services.clone(), runner);
         let patience = Duration::from_secs(settings.server.shutdown_seconds);
         Ok(Self {
             address,

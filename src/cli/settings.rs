@@ -28,6 +28,7 @@ pub struct Settings {
     pub ingest: Ingest,
     pub identity: Identity,
     pub graphql: Graphql,
+    pub worker: Worker,
     pub log: Log,
 }
 
@@ -78,6 +79,11 @@ pub struct Identity {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Graphql {
     pub introspection: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Worker {
+    pub jobs: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]

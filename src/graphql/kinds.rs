@@ -119,6 +119,20 @@ pub enum DataClass {
     Sensitive,
 }
 
+/// How a background job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::JobState")]
+pub enum JobState {
+    /// It waits for its time, or for somebody to run it.
+    Queued,
+    /// It is being run.
+    Running,
+    /// It is done.
+    Succeeded,
+    /// It was given up.
+    Failed,
+}
+
 /// What a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "crate::access::Scope")]

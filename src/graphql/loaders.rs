@@ -3,10 +3,11 @@
 
 use super::error;
 use crate::base::paging::Slice;
-use crate::base::{CustomerId, Instant, ProductId, RecordId, SourceId};
+use crate::base::{CustomerId, Instant, JobId, ProductId, RecordId, SourceId};
 use crate::customer::{self, Customer, Product, PurchaseKey, PurchaseLine};
 use crate::identity::{self, Identifier, Record};
 use crate::ingest;
+use crate::job::{self, Job};
 use crate::pipeline::timeline::{self, Asked, Entry};
 use crate::store::{Store, StoreError};
 use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
@@ -81,6 +82,9 @@ pub struct LinesOf(pub PurchaseKey);
 /// Which product is this?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProductOf(pub ProductId);
+/// Which background job is this?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct JobOf(pub JobId);
 
 type Answers<K, V> = Result<HashMap<K, V>, Arc<StoreError>>;
 
@@ -217,5 +221,16 @@ impl Loader<ProductOf> for Questions {
         let ids: Vec<ProductId> = keys.iter().map(|key| key.0).collect();
         let products = customer::store::products(self.store.reader(), &ids).await?;
         Ok(products.into_iter().map(|(id, product)| (ProductOf(id), product)).collect())
+    }
+}
+
+impl Loader<JobOf> for Questions {
+    type Value = Job;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[JobOf]) -> Answers<JobOf, Job> {
+        let ids: Vec<JobId> = keys.iter().map(|key| key.0).collect();
+        let jobs = job::jobs(self.store.reader(), &ids).await?;
+        Ok(jobs.into_iter().map(|(id, job)| (JobOf(id), job)).collect())
     }
 }

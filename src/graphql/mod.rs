@@ -10,6 +10,7 @@ mod error;
 pub mod execute;
 pub mod gate;
 mod guard;
+mod job;
 mod kinds;
 mod limits;
 mod loaders;

@@ -1,6 +1,6 @@
 //! Ids as clients see them: opaque, and typed, so that an id in the wrong place is refused by name.
 
-use crate::base::{CustomerId, EventId, ProductId, PurchaseId, RecordId, SourceId};
+use crate::base::{CustomerId, EventId, JobId, ProductId, PurchaseId, RecordId, SourceId};
 use crate::customer::{EventKey, PurchaseKey};
 use async_graphql::ID;
 use base64::Engine as _;
@@ -17,9 +17,10 @@ pub enum NodeId {
     Purchase(PurchaseKey),
     Product(ProductId),
     RejectedItem(Uuid),
+    Job(JobId),
 }
 
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 8] = [
     ("cus_", "Customer"),
     ("rec_", "Record"),
     ("src_", "Source"),
@@ -27,6 +28,7 @@ const KINDS: [(&str, &str); 7] = [
     ("pur_", "Purchase"),
     ("prd_", "Product"),
     ("rej_", "RejectedItem"),
+    ("job_", "Job"),
 ];
 
 impl NodeId {
@@ -57,6 +59,7 @@ impl NodeId {
             }),
             "prd_" => Self::Product(ProductId(id(0..16)?)),
             "rej_" => Self::RejectedItem(id(0..16)?),
+            "job_" => Self::Job(JobId(id(0..16)?)),
             _ => return Err(not_one()),
         })
     }
@@ -67,7 +70,8 @@ impl NodeId {
             | Self::Record(RecordId(id))
             | Self::Source(SourceId(id))
             | Self::Product(ProductId(id))
-            | Self::RejectedItem(id) => id.as_bytes().to_vec(),
+            | Self::RejectedItem(id)
+            | Self::Job(JobId(id)) => id.as_bytes().to_vec(),
             Self::Event(key) => [key.record.0.into_bytes(), key.id.0.into_bytes()].concat(),
             Self::Purchase(key) => [key.record.0.into_bytes(), key.id.0.into_bytes()].concat(),
         };
@@ -84,6 +88,7 @@ impl NodeId {
             Self::Purchase(_) => 4,
             Self::Product(_) => 5,
             Self::RejectedItem(_) => 6,
+            Self::Job(_) => 7,
         }]
     }
 
@@ -107,6 +112,7 @@ macro_rules! expect_kind {
 expect_kind! {
     customer_id, Customer, CustomerId, "Customer";
     source_id, Source, SourceId, "Source";
+    job_id, Job, JobId, "Job";
 }
 
 /// Whether a text is one of our ids, which no channel may use as a user id.

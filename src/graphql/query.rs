@@ -4,8 +4,9 @@ use super::catalogue::{ApiKeyNode, EventDefinitionNode, RejectedItemNode, TraitD
 use super::connection::{COUNTED_TO, Connection, Count, page};
 use super::customer::CustomerNode;
 use super::guard::Needs;
+use super::job::JobNode;
 use super::kinds::IdentifierKind;
-use super::loaders::{CustomerOf, ProductOf, RecordOf, SourceOf, ask};
+use super::loaders::{CustomerOf, JobOf, ProductOf, RecordOf, SourceOf, ask};
 use super::node_id::{self, NodeId};
 use super::record::{RecordNode, SourceNode};
 use super::scalars::DateTime;
@@ -33,6 +34,7 @@ pub enum Node {
     Purchase(PurchaseNode),
     Product(ProductNode),
     RejectedItem(RejectedItemNode),
+    Job(JobNode),
 }
 
 /// A value by which a customer is recognised, as anybody would type it.
@@ -146,6 +148,16 @@ impl Query {
         Ok(Connection::new(slice, after.as_deref(), |item| (item.received_at, item.id), RejectedItemNode).counted(count))
     }
 
+    /// A background job; null when there is none with this id.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn job(&self, ctx: &Context<'_>, #[graphql(desc = "The job's id.")] id: ID) -> Option<Result<JobNode>> {
+        let found = async {
+            let id = node_id::job_id(&id).map_err(|reason| error::bad_input("id", reason))?;
+            Ok(ask(ctx, JobOf(id)).await?.map(JobNode))
+        };
+        found.await.transpose()
+    }
+
     /// The traits that sources have sent, in the order of their names.
     #[graphql(guard = "Needs(Scope::Read)")]
     async fn trait_definitions(
@@ -215,6 +227,7 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         NodeId::RejectedItem(id) => read(ingest::store::rejected_by_id(reader, id).await)?
             .map(RejectedItemNode)
             .map(Node::RejectedItem),
+        NodeId::Job(id) => ask(ctx, JobOf(id)).await?.map(JobNode).map(Node::Job),
     })
 }
 

@@ -1,9 +1,10 @@
 //! The story across features, and the only place that calls several of them.
 //!
 //! `intake` turns accepted messages into records, events, purchases and customers in one commit; `queue` groups what arrives together
-//! into one such commit; `timeline` puts what the features know of a customer into one list.
+//! into one such commit; `timeline` puts what the features know of a customer into one list; `jobs` names what is done in the background.
 
 pub mod intake;
+pub mod jobs;
 pub mod queue;
 mod services;
 pub mod timeline;

@@ -5,6 +5,7 @@ use crate::access::Keyring;
 use crate::base::{Clock, Instant};
 use crate::identity::RulesDirectory;
 use crate::ingest::{Catalogue, SourceDirectory};
+use crate::job::Nudge;
 use crate::store::Store;
 
 /// Cheap to clone.
@@ -18,6 +19,8 @@ pub struct Services {
     /// Which values recognise people, and how.
     pub rules: RulesDirectory,
     pub arrivals: Arrivals,
+    /// Wakes the background jobs of this process.
+    pub jobs: Nudge,
 }
 
 impl Services {

@@ -1,6 +1,8 @@
 //! Loops that run what nobody waits for. Each does its work in a step of its own (`run_once`) and is separate from the waiting.
 
+use crate::job::Runner;
 use crate::pipeline::Services;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -9,16 +11,20 @@ use tokio::task::JoinHandle;
 const SAVED_EVERY: Duration = Duration::from_secs(5);
 
 /// The loops of one server.
-#[derive(Debug)]
 pub struct Worker {
     stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
+    saving: JoinHandle<()>,
+    jobs: Option<(Arc<Runner>, JoinHandle<()>)>,
 }
 
-/// Starts the loops.
-pub fn start(services: Services) -> Worker {
+/// Starts the loops. Without a runner this server leaves background jobs to others.
+pub fn start(services: Services, runner: Option<Runner>) -> Worker {
     let (stop, mut stopped) = watch::channel(false);
-    let task = tokio::spawn(async move {
+    let jobs = runner.map(|runner| {
+        let runner = Arc::new(runner);
+        (runner.clone(), tokio::spawn(run_jobs(services.clone(), runner)))
+    });
+    let saving = tokio::spawn(async move {
         loop {
             let stopping = tokio::select! {
                 () = tokio::time::sleep(SAVED_EVERY) => false,
@@ -30,16 +36,23 @@ pub fn start(services: Services) -> Worker {
             }
         }
     });
-    Worker { stop, task }
+    Worker { stop, saving, jobs }
 }
 
 impl Worker {
-    /// Lets the loops finish their step and saves what is left.
+    /// Gives a job under way back, lets the loops finish their step and saves what is left.
     pub async fn stop(self) {
         // The loop also ends when nobody holds the sender any more.
         let _ = self.stop.send(true);
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "a worker ended badly");
+        let mut tasks = vec![self.saving];
+        if let Some((runner, task)) = self.jobs {
+            runner.stop();
+            tasks.push(task);
+        }
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a worker ended badly");
+            }
         }
     }
 }
@@ -54,5 +67,14 @@ pub async fn run_once(services: &Services) {
     }
     if let Err(error) = services.keyring.flush(services.now()).await {
         tracing::warn!(%error, "saving the last uses of keys");
+    }
+}
+
+/// One job after the other, until the runner is stopped.
+async fn run_jobs(services: Services, runner: Arc<Runner>) {
+    while !runner.is_stopped() {
+        if !runner.run_once(services.now()).await {
+            runner.wait().await;
+        }
     }
 }

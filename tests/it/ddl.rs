@@ -141,6 +141,7 @@ async fn entities_read_every_table() {
             event_definition,
             identifier,
             installation,
+            job,
             link,
             product,
             purchase,

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 /// Each module and its rank. Modules of one rank do not use each other.
-const RANKS: [(&str, u8); 12] = [
+const RANKS: [(&str, u8); 13] = [
     ("base", 0),
     ("store", 1),
     ("feed", 2),
+    ("job", 2),
     // One above the log, since every deed of an operator writes to it.
     ("access", 3),
     ("ingest", 4),

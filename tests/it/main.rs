@@ -9,6 +9,7 @@ mod ddl;
 mod doors;
 mod gate;
 mod intake;
+mod jobs;
 mod layers;
 mod operations;
 mod purchases;

@@ -12,6 +12,8 @@ use tokio::sync::OnceCell;
 use tributary::base::{Clock, Ids, Instant};
 use tributary::cli::server::{Server, open_store};
 use tributary::cli::settings::{self, Origins, Settings};
+use tributary::job::Runner;
+use tributary::pipeline::jobs;
 
 pub const ADMIN_KEY: &str = "an-admin-key-for-tests-0123456789";
 /// When every test begins.
@@ -110,6 +112,21 @@ impl TestApp {
         assert_eq!((status, body), (StatusCode::OK, json!({"success": true})));
     }
 
+    /// Runs the background jobs that are due, as the worker would; complains when one is left behind.
+    pub async fn run_due_jobs(&self) {
+        self.run_due_jobs_of(&jobs::runner(&self.server.services)).await;
+    }
+
+    /// The same with handlers of the test.
+    pub async fn run_due_jobs_of(&self, runner: &Runner) {
+        while runner.run_once(self.clock.now()).await {}
+        let left = format!(
+            "SELECT COUNT(*) FROM job WHERE state IN (1, 2) AND available_at <= {}",
+            self.clock.now().micros()
+        );
+        assert_eq!(self.scalar(&left).await, 0, "jobs are due and nobody runs them");
+    }
+
     /// How many rows a table has.
     pub async fn count(&self, table: &str) -> i64 {
         self.scalar(&format!("SELECT COUNT(*) FROM {table}")).await
@@ -148,6 +165,8 @@ pub fn test_settings(url: &str) -> Settings {
         ("TRIBUTARY_DATABASE__QUERY_CONNECTIONS", "4"),
         ("TRIBUTARY_DATABASE__INGEST_CONNECTIONS", "4"),
         ("TRIBUTARY_AUTH__ADMIN_KEY", ADMIN_KEY),
+        // Tests say when: `run_due_jobs`.
+        ("TRIBUTARY_WORKER__JOBS", "false"),
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     settings::load(&Origins {
