@@ -3,19 +3,21 @@
 use super::settings::Settings;
 use crate::access::Keyring;
 use crate::base::{Clock, Ids};
-use crate::graphql::{Door, GraphqlOptions};
+use crate::graphql::{Door, GraphqlOptions, is_node_id};
 use crate::http::{self, Doors, Readiness, TrackingOptions, install_metrics};
 use crate::identity::RulesDirectory;
 use crate::ingest::{Catalogue, Limits, SourceDirectory};
 use crate::job::Nudge;
 use crate::pipeline::intake::Arrivals;
 use crate::pipeline::queue::{self, Committers, Intake};
+use crate::pipeline::records::RecordsDoor;
 use crate::pipeline::{Services, jobs};
 use crate::store::{self, DatabaseOptions, Store};
 use crate::worker::{self, Worker};
 use anyhow::{Context as _, bail};
 use migration::{Migrator, MigratorTrait as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -114,22 +116,31 @@ impl Server {
         };
         let (intake, committers) = queue::start(services.clone(), settings.ingest.committers, settings.ingest.queue_events);
         let readiness = Readiness::default();
+        let limits = Limits {
+            event_bytes: settings.ingest.max_event_bytes,
+            events: settings.ingest.max_batch_events,
+        };
+        let protected_traits: Arc<[String]> = settings.ingest.protected_traits.clone().into();
+        let records = RecordsDoor {
+            intake: intake.clone(),
+            limits,
+            protected_traits: protected_traits.clone(),
+            is_internal_id: is_node_id,
+        };
         let doors = Doors {
             services: services.clone(),
             intake: intake.clone(),
             graphql: Door::new(
                 services.clone(),
+                records,
                 GraphqlOptions {
                     introspection: settings.graphql.introspection,
                 },
             ),
             tracking: TrackingOptions {
-                limits: Limits {
-                    event_bytes: settings.ingest.max_event_bytes,
-                    events: settings.ingest.max_batch_events,
-                },
+                limits,
                 max_batch_bytes: settings.ingest.max_batch_bytes,
-                protected_traits: settings.ingest.protected_traits.clone().into(),
+                protected_traits,
             },
             readiness: readiness.clone(),
             metrics: install_metrics(),

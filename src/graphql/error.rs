@@ -1,7 +1,9 @@
 //! One place where a failure becomes an answer: `errors` for callers' mistakes and our faults, `userErrors` for expected refusals.
 
 use crate::base::Kind;
+use crate::pipeline::queue::IntakeError;
 use crate::store::StoreError;
+use async_graphql::resolver_utils::EnumType as _;
 use async_graphql::{Enum, Error, ErrorExtensions as _, SimpleObject};
 use std::fmt::Display;
 
@@ -11,6 +13,7 @@ pub enum Code {
     BadInput,
     Forbidden,
     Unavailable,
+    Overloaded,
     Internal,
 }
 
@@ -20,6 +23,7 @@ impl Code {
             Self::BadInput => "BAD_INPUT",
             Self::Forbidden => "FORBIDDEN",
             Self::Unavailable => "UNAVAILABLE",
+            Self::Overloaded => "OVERLOADED",
             Self::Internal => "INTERNAL",
         }
     }
@@ -52,6 +56,15 @@ pub fn store(error: &StoreError) -> Error {
     }
 }
 
+/// A delivery that the queue did not store, as the tracking API answers it: sending the same again is safe.
+pub fn intake(error: &IntakeError) -> Error {
+    match error.kind() {
+        Kind::Overloaded => refuse(Code::Overloaded, error.to_string()),
+        Kind::Internal => internal(error),
+        _ => refuse(Code::Unavailable, error.to_string()),
+    }
+}
+
 /// Why a mutation was refused, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum ErrorCode {
@@ -61,6 +74,52 @@ pub enum ErrorCode {
     NotFound,
     /// It clashes with what exists.
     Conflict,
+    /// Of an item: its key or an identifier is empty, or the key is one of the tracking API without the identifier it names.
+    InvalidId,
+    /// Of an item: an id has more than 255 characters.
+    IdTooLong,
+    /// Of an item: an id of this server is claimed as an id of the source.
+    InternalId,
+    /// Of an item: an identifier lacks the namespace in which it is unique.
+    MissingNamespace,
+    /// Of an item: one message id stands twice in it.
+    DuplicateMessageId,
+    /// Of an item: traits or properties are no object.
+    InvalidObject,
+    /// Of an item: a trait that no source may set.
+    ProtectedTrait,
+    /// Of an item: a trait's name is empty or has more than 255 characters.
+    InvalidTraitName,
+    /// Of an item: more than 1,000 traits.
+    TooManyTraits,
+    /// Of an item: a track event without a name.
+    MissingEventName,
+    /// Of an item: an event's name has more than 255 characters.
+    EventNameTooLong,
+    /// Of an item: what it says of the person, an event or a purchase is larger than the source may send.
+    EventTooLarge,
+    /// Of an item: an order without its id.
+    MissingOrderId,
+    /// Of an item: an amount or price is no decimal text, or beyond 64-bit minor units.
+    InvalidAmount,
+    /// Of an item: a currency is no code.
+    InvalidCurrency,
+    /// Of an item: the products of an order cannot be read.
+    InvalidProducts,
+    /// Of an item: a text contains the NUL character.
+    NulCharacter,
+    /// Of an item: nested deeper than 64 levels.
+    NestedTooDeep,
+    /// Of an item: the database refused it, or a part of it; the rest of it may be stored, and sending it again is safe.
+    NotStorable,
+}
+
+impl ErrorCode {
+    /// The code of an item's refusal, under the name it has there.
+    pub fn of_refusal(code: &str) -> Self {
+        let named = Self::items().iter().find(|item| item.name.eq_ignore_ascii_case(code));
+        named.map_or(Self::Invalid, |item| item.value)
+    }
 }
 
 /// An expected refusal of a mutation: nothing was changed.
@@ -72,6 +131,15 @@ pub struct UserError {
     pub field: Vec<String>,
     /// What is wrong and what to do, for people.
     pub message: String,
+}
+
+/// A refusal of a field of `input` that holds a value it cannot have.
+pub fn invalid(field: &str, message: impl Into<String>) -> UserError {
+    UserError {
+        code: ErrorCode::Invalid,
+        field: vec!["input".to_owned(), field.to_owned()],
+        message: message.into(),
+    }
 }
 
 /// Sorts a mutation's failure: an expected refusal becomes a `UserError`, anything else an error.

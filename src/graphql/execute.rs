@@ -3,9 +3,10 @@
 use super::batching::{loaders, run_with_loads};
 use super::gate::{self, Limits};
 use super::limits::check_page_sizes;
-use super::{Schema, schema};
+use super::{Schema, serving};
 use crate::access::{Principal, Scope};
 use crate::pipeline::Services;
+use crate::pipeline::records::RecordsDoor;
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{ExecutableDocument, OperationDefinition};
 use async_graphql::{PathSegment, Request, ServerError, Value, Variables};
@@ -53,14 +54,14 @@ pub struct Door {
 }
 
 impl Door {
-    pub fn new(services: Services, options: GraphqlOptions) -> Self {
+    pub fn new(services: Services, records: RecordsDoor, options: GraphqlOptions) -> Self {
         let weigh = |text: &String, _: &Arc<ExecutableDocument>| u32::try_from(text.len()).unwrap_or(u32::MAX);
         let documents = moka::sync::Cache::builder()
             .max_capacity(CACHED_DOCUMENT_BYTES)
             .weigher(weigh)
             .build();
         Self {
-            schema: schema(Some(services.clone())),
+            schema: serving(services.clone(), records),
             services,
             options,
             documents,

@@ -55,6 +55,23 @@ where
     loaders.load_many(keys).await.map_err(|cause| error::store(&cause))
 }
 
+/// Forgets every answer, after a mutation: the fields of its payload and of the mutations behind it see what is stored now.
+pub fn forget(ctx: &Context<'_>) -> Result<()> {
+    let loaders = ctx
+        .data::<Loaders>()
+        .map_err(|_| error::internal("a request without loaders"))?;
+    loaders.clear::<CustomerOf>();
+    loaders.clear::<RecordsOf>();
+    loaders.clear::<RecordOf>();
+    loaders.clear::<IdentifiersOf>();
+    loaders.clear::<SeenOf>();
+    loaders.clear::<SourceOf>();
+    loaders.clear::<TimelineOf>();
+    loaders.clear::<LinesOf>();
+    loaders.clear::<ProductOf>();
+    Ok(())
+}
+
 /// Which customer is this id today?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CustomerOf(pub CustomerId);

@@ -10,6 +10,7 @@ mod error;
 pub mod execute;
 pub mod gate;
 mod guard;
+mod ingest;
 mod job;
 mod kinds;
 mod limits;
@@ -26,20 +27,29 @@ pub use node_id::is_node_id;
 
 use crate::access::Principal;
 use crate::pipeline::Services;
-use async_graphql::{Context, EmptySubscription, Result, Schema as AsyncSchema};
+use crate::pipeline::records::RecordsDoor;
+use async_graphql::{Context, EmptySubscription, Result, Schema as AsyncSchema, SchemaBuilder};
 
 pub type Schema = AsyncSchema<query::Query, mutation::Mutation, EmptySubscription>;
 
 /// The schema. `services`: none to print it.
 pub fn schema(services: Option<Services>) -> Schema {
-    // The gate has bounded the selection's depth; the library's own limit bounds inline fragments inside fragments.
-    let builder = Schema::build(query::Query, mutation::Mutation, EmptySubscription)
-        .limit_recursive_depth(32)
-        .disable_suggestions();
     match services {
-        Some(services) => builder.data(services).finish(),
-        None => builder.finish(),
+        Some(services) => builder().data(services).finish(),
+        None => builder().finish(),
     }
+}
+
+/// The schema of a server that takes records.
+fn serving(services: Services, records: RecordsDoor) -> Schema {
+    builder().data(services).data(records).finish()
+}
+
+fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
+    // The gate has bounded the selection's depth; the library's own limit bounds inline fragments inside fragments.
+    Schema::build(query::Query, mutation::Mutation::default(), EmptySubscription)
+        .limit_recursive_depth(32)
+        .disable_suggestions()
 }
 
 /// The schema in its own language, as it is checked in.

@@ -3,6 +3,7 @@
 use super::catalogue::ApiKeyNode;
 use super::error::{self, UserError};
 use super::guard::Needs;
+use super::ingest::Ingestion;
 use super::kinds::{AliasPolicy, ApiScope, Channel};
 use super::node_id;
 use super::record::SourceNode;
@@ -10,7 +11,7 @@ use super::scalars::DateTime;
 use super::{principal, services};
 use crate::access::{self, AccessError, NewKey, Scope};
 use crate::ingest::source::{self, NewSource, SourceChange, SourceError, SourceWithKey};
-use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, MergedObject, Object, Result, SimpleObject};
 
 /// A new source.
 #[derive(Clone, Debug, InputObject)]
@@ -125,12 +126,16 @@ pub struct ApiKeyRevokePayload {
     user_errors: Vec<UserError>,
 }
 
-/// What can be changed.
-pub struct Mutation;
-
 /// What can be changed. Expected refusals are in `userErrors`; then nothing was changed.
+#[derive(Default, MergedObject)]
+pub struct Mutation(Administration, Ingestion);
+
+/// Mutations of sources and keys.
+#[derive(Default)]
+pub struct Administration;
+
 #[Object]
-impl Mutation {
+impl Administration {
     /// Makes a source: the answer holds its write key, this once. Needs the scope `admin`.
     #[graphql(guard = "Needs(Scope::Admin)")]
     async fn source_create(

@@ -3,12 +3,12 @@
 //! Promises: exactly 200 on success, after the events are durable; every refusal is a JSON object with `code` and `message`, with CORS
 //! headers; the content type is not looked at.
 
+use super::Doors;
 use super::body::{self, BodyError};
-use super::{Doors, TrackingOptions};
 use crate::base::{Kind, SourceId};
 use crate::graphql::is_node_id;
 use crate::ingest::message::Refusal;
-use crate::ingest::source::MAX_LIMIT_BYTES;
+use crate::ingest::source::{MAX_LIMIT_BYTES, own_limit};
 use crate::ingest::{Arrival, Body, BodyFault, Limits, Message, RefusedItem};
 use crate::pipeline::intake::Delivery;
 use crate::pipeline::queue::{IntakeError, Receipt};
@@ -232,7 +232,7 @@ async fn deliver(
         messages,
         refused,
     };
-    let receipts = doors.intake.deliver(delivery).await?;
+    let receipts = doors.intake.deliver(delivery).await?.receipts;
     let accepted = receipts.iter().filter(|receipt| receipt.is_ok()).count();
     metrics::counter!("tributary_events_accepted_total").increment(accepted as u64);
     metrics::counter!("tributary_events_rejected_total").increment((refused_before + receipts.len() - accepted) as u64);
@@ -269,7 +269,8 @@ async fn receive(
         })?,
     };
     let source = source_of(doors, &write_key).await?;
-    let (limits, max_batch_bytes) = limits(&doors.tracking, &source);
+    let limits = doors.tracking.limits.of_source(&source);
+    let max_batch_bytes = own_limit(source.max_batch_bytes, doors.tracking.max_batch_bytes);
     if bytes.len() > max_batch_bytes {
         return Err(BodyError::TooLarge { limit: max_batch_bytes }.into());
     }
@@ -339,15 +340,6 @@ async fn source_of(doors: &Doors, write_key: &str) -> Result<Arc<source::Model>,
         ));
     }
     Ok(source)
-}
-
-fn limits(options: &TrackingOptions, source: &source::Model) -> (Limits, usize) {
-    let own = |limit: Option<i64>, default: usize| limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(default);
-    let limits = Limits {
-        event_bytes: own(source.max_event_bytes, options.limits.event_bytes),
-        ..options.limits
-    };
-    (limits, own(source.max_batch_bytes, options.max_batch_bytes))
 }
 
 /// What the browser library asks for when it starts: no integration but this one, and no metrics of its own.

@@ -5,8 +5,9 @@
 use super::json;
 use super::message::{Message, Refusal};
 use super::segment::{self, Surroundings};
+use super::source::own_limit;
 use crate::base::{Ids, Instant, SourceId};
-use entity::EventKind;
+use entity::{EventKind, source};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -19,7 +20,7 @@ pub struct BodyFault {
 }
 
 impl BodyFault {
-    fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -32,6 +33,28 @@ impl BodyFault {
 pub struct Limits {
     pub event_bytes: usize,
     pub events: usize,
+}
+
+impl Limits {
+    /// Those of a source, which may have its own.
+    pub fn of_source(self, source: &source::Model) -> Self {
+        Self {
+            event_bytes: own_limit(source.max_event_bytes, self.event_bytes),
+            ..self
+        }
+    }
+
+    /// Whether an event of this many bytes of JSON may pass; `field` is where it stands.
+    pub(super) fn check_size(self, bytes: usize, field: Option<String>) -> Result<(), Refusal> {
+        if bytes <= self.event_bytes {
+            return Ok(());
+        }
+        Err(Refusal {
+            code: "event_too_large",
+            message: format!("the event has {bytes} bytes, the limit is {}", self.event_bytes),
+            field,
+        })
+    }
 }
 
 /// A body whose outer form was read.
@@ -198,19 +221,8 @@ fn read(
     arrival: &Arrival<'_>,
     ids: &Ids,
 ) -> Result<Message, Refusal> {
-    if raw.len() > limits.event_bytes {
-        let message = format!("the event has {} bytes, the limit is {}", raw.len(), limits.event_bytes);
-        return Err(Refusal {
-            code: "event_too_large",
-            message,
-            field: None,
-        });
-    }
-    let item = json::parse(raw).map_err(|fault| Refusal {
-        code: fault.code,
-        message: fault.message,
-        field: Some(fault.field).filter(|field| !field.is_empty()),
-    })?;
+    limits.check_size(raw.len(), None)?;
+    let item = json::parse(raw)?;
     let mut message = segment::message(item, around, || format!("server-{}", ids.time_ordered(arrival.received_at)))?;
     message.place = place;
     Ok(message)

@@ -4,6 +4,7 @@
 //! Refused: nesting beyond `MAX_DEPTH`, duplicate keys, numbers beyond a double, lone surrogates, NUL. A batch is first cut into items
 //! without looking inside them, so none of this can sink its neighbours.
 
+use super::message::Refusal;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::cell::{Cell, RefCell};
@@ -21,17 +22,36 @@ pub struct JsonFault {
     pub field: String,
 }
 
+impl From<JsonFault> for Refusal {
+    fn from(fault: JsonFault) -> Self {
+        Self {
+            code: fault.code,
+            message: fault.message,
+            field: Some(fault.field).filter(|field| !field.is_empty()),
+        }
+    }
+}
+
 /// Parses `text`, or says what is wrong and where.
 pub fn parse(text: &str) -> Result<Value, JsonFault> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    strictly(|strict| {
+        let value = strict.deserialize(&mut deserializer)?;
+        deserializer.end().map(|()| value)
+    })
+}
+
+/// Holds a value that somebody else has parsed to the same rules; repeated keys are gone by then.
+pub fn check(value: &Value) -> Result<(), JsonFault> {
+    strictly(|strict| strict.deserialize(value)).map(|_| ())
+}
+
+fn strictly(read: impl FnOnce(Strict<'_>) -> Result<Value, serde_json::Error>) -> Result<Value, JsonFault> {
     let trail = Trail {
         code: Cell::new(None),
         path: RefCell::new(Vec::new()),
     };
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let parsed = Strict { trail: &trail, depth: 0 }
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value));
-    parsed.map_err(|error| {
+    read(Strict { trail: &trail, depth: 0 }).map_err(|error| {
         let mut path = trail.path.take();
         path.reverse();
         let (code, message) = trail.code.get().unwrap_or_else(|| classify(&error));
@@ -226,6 +246,20 @@ mod tests {
         assert_eq!(fault(r#"{"\u0000":1}"#).0, "nul_character");
         let deep = format!("{}1{}", "[".repeat(1000), "]".repeat(1000));
         assert_eq!(fault(&format!(r#"{{"p":{deep}}}"#)).0, "nested_too_deep");
+    }
+
+    #[test]
+    fn a_value_parsed_elsewhere_is_held_to_the_same_rules() {
+        let fault = |value: Value| check(&value).map_err(|fault| (fault.code, fault.field));
+        assert_eq!(fault(json!({"a":[1,"b",null,{"c":2.5}]})), Ok(()));
+        assert_eq!(
+            fault(json!({"a":[1,{"b":"x\0"}]})),
+            Err(("nul_character", "a.1.b".to_owned()))
+        );
+        assert_eq!(fault(json!({"a":{"x\0":1}})), Err(("nul_character", "a.x\\u0000".to_owned())));
+        let deep = (0..MAX_DEPTH).fold(json!(1), |inner, _| json!([inner]));
+        assert_eq!(fault(deep.clone()), Ok(()));
+        assert_eq!(fault(json!([deep])).expect_err("refused").0, "nested_too_deep");
     }
 
     #[test]

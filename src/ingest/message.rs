@@ -18,7 +18,7 @@ pub struct Message {
     pub message_id: String,
     /// The event's name; for calls without one, the name of the call.
     pub name: String,
-    /// Under which key of its source the record is kept: `u:<userId>`, else `a:<anonymousId>`, or the key that the sender named.
+    /// Under which key of its source the record is kept: of the tracking API `u:<userId>`, else `a:<anonymousId>`; of items their own.
     pub external_key: String,
     pub keyed_by: KeyedBy,
     /// Event time, corrected for the sender's clock.

@@ -7,6 +7,7 @@
 pub mod body;
 pub mod catalogue;
 mod commerce;
+pub mod item;
 mod json;
 pub mod message;
 pub mod segment;
@@ -17,6 +18,7 @@ pub mod traits;
 
 pub use body::{Arrival, Body, BodyFault, Limits, RefusedItem};
 pub use catalogue::{Catalogue, Sightings};
+pub use item::Item;
 pub use message::Message;
 pub use source::SourceDirectory;
 pub use store::{Rejection, insert_rejected};

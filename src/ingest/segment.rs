@@ -183,31 +183,45 @@ fn id(fields: &mut Map<String, Value>, name: &str, snake_case: &str) -> Result<O
         }
         Some(_) => return Err(Refusal::new("invalid_id", name, "must be a text or a whole number")),
     };
-    if text.chars().count() > MAX_ID_CHARS {
-        return Err(Refusal::new(
-            "id_too_long",
-            name,
-            format!("must have at most {MAX_ID_CHARS} characters"),
-        ));
-    }
+    check_id_length(&text, name)?;
     Ok((!text.is_empty()).then_some(text))
 }
 
+pub(super) fn check_id_length(id: &str, field: impl Into<String>) -> Result<(), Refusal> {
+    if id.chars().count() > MAX_ID_CHARS {
+        let message = format!("must have at most {MAX_ID_CHARS} characters");
+        return Err(Refusal::new("id_too_long", field, message));
+    }
+    Ok(())
+}
+
 fn name(kind: EventKind, fields: &mut Map<String, Value>) -> Result<String, Refusal> {
-    let (field, of_call) = match kind {
-        EventKind::Track => ("event", None),
-        EventKind::Page => ("name", Some("page")),
-        EventKind::Screen => ("name", Some("screen")),
-        EventKind::Identify => return Ok("identify".to_owned()),
-        EventKind::Group => return Ok("group".to_owned()),
-        EventKind::Alias => return Ok("alias".to_owned()),
+    let field = match kind {
+        EventKind::Track => "event",
+        EventKind::Page | EventKind::Screen => "name",
+        EventKind::Identify | EventKind::Group | EventKind::Alias => return event_name(kind, None, "type"),
     };
     let named = match fields.get(field) {
-        Some(Value::String(text)) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        Some(Value::String(text)) => Some(text.as_str()),
         None | Some(Value::Null) => None,
         Some(_) => return Err(Refusal::new("invalid_event_name", field, "must be a text")),
     };
-    let Some(name) = named.or_else(|| of_call.map(str::to_owned)) else {
+    let name = event_name(kind, named, field)?;
+    fields.remove(field);
+    Ok(name)
+}
+
+/// The name of an event: as it was named, else that of its call.
+pub(super) fn event_name(kind: EventKind, named: Option<&str>, field: &str) -> Result<String, Refusal> {
+    let of_call = match kind {
+        EventKind::Track => None,
+        EventKind::Page => Some("page"),
+        EventKind::Screen => Some("screen"),
+        EventKind::Identify => Some("identify"),
+        EventKind::Group => Some("group"),
+        EventKind::Alias => Some("alias"),
+    };
+    let Some(name) = named.map(str::trim).filter(|name| !name.is_empty()).or(of_call) else {
         return Err(Refusal::new(
             "missing_event_name",
             field,
@@ -221,8 +235,7 @@ fn name(kind: EventKind, fields: &mut Map<String, Value>) -> Result<String, Refu
             format!("must have at most {MAX_NAME_CHARS} characters"),
         ));
     }
-    fields.remove(field);
-    Ok(name)
+    Ok(name.to_owned())
 }
 
 fn require_for(kind: EventKind, fields: &Map<String, Value>, user_id: Option<&str>) -> Result<(), Refusal> {
@@ -300,7 +313,7 @@ fn lay_under(fields: &mut Map<String, Value>, under: Option<&Map<String, Value>>
     }
 }
 
-fn refuse_protected(traits: &[(String, Value)], protected: &[String]) -> Result<(), Refusal> {
+pub(super) fn refuse_protected(traits: &[(String, Value)], protected: &[String]) -> Result<(), Refusal> {
     for (name, _) in traits {
         if name.starts_with("consent.") {
             let remedy = "consent is not a trait: send context.consent.categoryPreferences";
@@ -318,7 +331,7 @@ fn refuse_protected(traits: &[(String, Value)], protected: &[String]) -> Result<
 }
 
 /// A name is a key of the catalogue, and keys are short.
-fn check_trait_names(traits: &[(String, Value)]) -> Result<(), Refusal> {
+pub(super) fn check_trait_names(traits: &[(String, Value)]) -> Result<(), Refusal> {
     if traits.len() > MAX_TRAITS {
         return Err(Refusal::new(
             "too_many_traits",
@@ -361,14 +374,8 @@ fn identifiers(
             assert(kind, "", id);
         }
     }
-    for (kind, name) in [(IdentifierKind::Email, "email"), (IdentifierKind::Phone, "phone")] {
-        if let Some(value) = traits
-            .iter()
-            .find(|(trait_name, _)| trait_name == name)
-            .and_then(|(_, value)| scalar(value))
-        {
-            assert(kind, "", value);
-        }
+    for Assertion { kind, value, .. } in in_traits(traits) {
+        assert(kind, "", value);
     }
     if let Some(Value::Object(device)) = context.get("device") {
         let tracking_allowed = device.get("adTrackingEnabled") == Some(&Value::Bool(true));
@@ -388,6 +395,16 @@ fn identifiers(
         }
     }
     found
+}
+
+/// The traits that recognise people.
+pub(super) fn in_traits(traits: &[(String, Value)]) -> impl Iterator<Item = Assertion> {
+    let named = [(IdentifierKind::Email, "email"), (IdentifierKind::Phone, "phone")];
+    named.into_iter().filter_map(|(kind, name)| {
+        let (_, value) = traits.iter().find(|(trait_name, _)| trait_name == name)?;
+        let (namespace, value) = (String::new(), scalar(value)?);
+        Some(Assertion { kind, namespace, value })
+    })
 }
 
 /// The kind behind a type of `context.externalIds`; an unknown one is an external id in the namespace of its name.

@@ -19,6 +19,11 @@ const MAX_TRUST: i64 = 1_000_000;
 /// The most a source's limits can be raised to.
 pub const MAX_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 
+/// A source's own limit, or the server's.
+pub fn own_limit(own: Option<i64>, default: usize) -> usize {
+    own.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(default)
+}
+
 /// What is wanted of a new source.
 #[derive(Clone, Debug)]
 pub struct NewSource {

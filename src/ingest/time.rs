@@ -21,12 +21,17 @@ pub struct Times {
 
 /// `stated`: the message's `timestamp`, else its `originalTimestamp`; `sent`: its `sentAt`, else that of its batch.
 pub fn times(stated: Option<&Value>, sent: Option<&Value>, received_at: Instant) -> Times {
-    let mut flags = EventFlags::default();
     let original_at = stated.and_then(instant);
+    let mut times = read_times(original_at, sent.and_then(instant), received_at);
     if stated.is_some() && original_at.is_none() {
-        flags.set(EventFlags::TIME_UNREADABLE);
+        times.flags.set(EventFlags::TIME_UNREADABLE);
     }
-    let sent_at = sent.and_then(instant);
+    times
+}
+
+/// The same for instants that were read already.
+pub fn read_times(original_at: Option<Instant>, sent_at: Option<Instant>, received_at: Instant) -> Times {
+    let mut flags = EventFlags::default();
     let mut occurred_at = original_at.unwrap_or(received_at);
     if let (Some(original), Some(sent)) = (original_at, sent_at) {
         let skew = received_at.micros() - sent.micros();

@@ -3,8 +3,9 @@
 //! Promises: a delivery is answered after its commit and not before; a group that the database refuses is taken apart until only the
 //! culprit is refused; what waits is bounded, and beyond the bound a delivery is turned away at once.
 
-use super::intake::{self, Delivery, Outcome};
+use super::intake::{self, Delivery, Outcome, Stored};
 use crate::base::Kind;
+use crate::feed::TransactionId;
 use crate::ingest::message::Refusal;
 use crate::ingest::{RefusedItem, Sightings};
 use crate::pipeline::Services;
@@ -22,6 +23,25 @@ const WORTH_A_COMMIT: usize = 16;
 
 /// What becomes of one message of a delivery.
 pub type Receipt = Result<Outcome, Refusal>;
+
+/// What becomes of a delivery.
+#[derive(Clone, Debug, Default)]
+pub struct Delivered {
+    /// One for each message, in order.
+    pub receipts: Vec<Receipt>,
+    /// The transaction that holds what was new; the last one when the delivery was taken apart. None: nothing was new.
+    pub transaction: Option<TransactionId>,
+}
+
+impl Delivered {
+    /// A commit may be shared: it is news of this delivery only if something of this delivery was new.
+    fn add(&mut self, outcomes: Vec<Outcome>, transaction: Option<TransactionId>) {
+        if outcomes.iter().any(|outcome| *outcome != Outcome::Duplicate) {
+            self.transaction = transaction;
+        }
+        self.receipts.extend(outcomes.into_iter().map(Ok));
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
@@ -77,14 +97,14 @@ enum Waiting {
 /// Where the receipts go, and the delivery's places in the waiting room, which are free again when it is answered.
 #[derive(Debug)]
 struct Answer {
-    sender: oneshot::Sender<Result<Vec<Receipt>, IntakeError>>,
+    sender: oneshot::Sender<Result<Delivered, IntakeError>>,
     _places: OwnedSemaphorePermit,
 }
 
 impl Answer {
-    fn send(self, receipts: Result<Vec<Receipt>, IntakeError>) {
+    fn send(self, delivered: Result<Delivered, IntakeError>) {
         // A sender that hung up has no need of its answer.
-        let _ = self.sender.send(receipts);
+        let _ = self.sender.send(delivered);
     }
 }
 
@@ -128,7 +148,7 @@ pub fn start(services: Services, parallel: usize, capacity: usize) -> (Intake, C
 
 impl Intake {
     /// Stores a delivery; answers a receipt for each of its messages, in order, when they are committed.
-    pub async fn deliver(&self, delivery: Delivery) -> Result<Vec<Receipt>, IntakeError> {
+    pub async fn deliver(&self, delivery: Delivery) -> Result<Delivered, IntakeError> {
         let places = u32::try_from(delivery.size().clamp(1, self.capacity)).unwrap_or(u32::MAX);
         let places = self
             .room
@@ -138,10 +158,10 @@ impl Intake {
                 TryAcquireError::NoPermits => IntakeError::Overloaded,
                 TryAcquireError::Closed => IntakeError::Stopping,
             })?;
-        let (sender, receipts) = oneshot::channel();
+        let (sender, delivered) = oneshot::channel();
         let waiting = Waiting::Delivery(delivery, Answer { sender, _places: places });
         self.waiting.send(waiting).map_err(|_| IntakeError::Stopping)?;
-        receipts.await.map_err(|_| IntakeError::Store {
+        delivered.await.map_err(|_| IntakeError::Store {
             text: "internal error",
             kind: Kind::Internal,
         })?
@@ -208,9 +228,11 @@ impl Committer {
     async fn commit(&self, group: Vec<(Delivery, Answer)>) {
         let (deliveries, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         match self.store_all(&deliveries).await {
-            Ok(outcomes) => {
-                for (answer, outcomes) in answers.into_iter().zip(outcomes) {
-                    answer.send(Ok(outcomes.into_iter().map(Ok).collect()));
+            Ok(stored) => {
+                for (answer, outcomes) in answers.into_iter().zip(stored.outcomes) {
+                    let mut delivered = Delivered::default();
+                    delivered.add(outcomes, stored.transaction);
+                    answer.send(Ok(delivered));
                 }
             }
             Err(error) if worth_taking_apart(&error) => {
@@ -233,7 +255,7 @@ impl Committer {
     }
 
     /// One commit for all of it.
-    async fn store_all(&self, deliveries: &[Delivery]) -> Result<Vec<Vec<Outcome>>, StoreError> {
+    async fn store_all(&self, deliveries: &[Delivery]) -> Result<Stored, StoreError> {
         let now = self.services.now();
         let count: usize = deliveries.iter().map(|delivery| delivery.messages.len()).sum();
         let stored = self
@@ -244,7 +266,7 @@ impl Committer {
         let messages = deliveries
             .iter()
             .flat_map(|delivery| &delivery.messages)
-            .zip(stored.iter().flatten());
+            .zip(stored.outcomes.iter().flatten());
         let accepted = messages
             .filter(|(_, outcome)| **outcome != Outcome::Duplicate)
             .map(|(message, _)| message);
@@ -254,8 +276,8 @@ impl Committer {
     }
 
     /// A delivery that the database refuses as a whole: halves of it, and halves of those, until only the culprits are left.
-    async fn store_apart(&self, delivery: Delivery) -> Result<Vec<Receipt>, StoreError> {
-        let mut receipts: Vec<Receipt> = Vec::with_capacity(delivery.messages.len());
+    async fn store_apart(&self, delivery: Delivery) -> Result<Delivered, StoreError> {
+        let mut delivered = Delivered::default();
         let mut refused = delivery.refused.clone();
         let mut parts = vec![delivery.messages.clone()];
         while let Some(mut messages) = parts.pop() {
@@ -265,7 +287,7 @@ impl Committer {
                 ..delivery.clone()
             }];
             match self.store_all(&part).await {
-                Ok(outcomes) => receipts.extend(outcomes.into_iter().flatten().map(Ok)),
+                Ok(stored) => delivered.add(stored.outcomes.into_iter().flatten().collect(), stored.transaction),
                 Err(error) if !worth_taking_apart(&error) => return Err(error),
                 Err(_) if messages.len() > 1 => {
                     let second_half = messages.split_off(messages.len() / 2);
@@ -281,7 +303,7 @@ impl Committer {
                             refusal: not_storable(),
                             payload: message.as_read().to_string(),
                         };
-                        receipts.push(Err(item.refusal.clone()));
+                        delivered.receipts.push(Err(item.refusal.clone()));
                         refused.push(item);
                     }
                 }
@@ -293,7 +315,7 @@ impl Committer {
             ..delivery
         }])
         .await?;
-        Ok(receipts)
+        Ok(delivered)
     }
 }
 

@@ -427,7 +427,12 @@ async fn everything_stored(app: &TestApp) -> String {
 /// `Query` and `Mutation` with the scope of each root field, as the sources say it.
 fn guards() -> BTreeMap<String, Scope> {
     let mut guards = BTreeMap::new();
-    for (file, begin) in [("query", "\nimpl Query {"), ("mutation", "\nimpl Mutation {")] {
+    let roots = [
+        ("query", "\nimpl Query {"),
+        ("mutation", "\nimpl Administration {"),
+        ("ingest", "\nimpl Ingestion {"),
+    ];
+    for (file, begin) in roots {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/graphql/{file}.rs"));
         let text = std::fs::read_to_string(path).unwrap();
         let body = text.split(begin).nth(1).unwrap().split("\n}\n").next().unwrap();

@@ -14,6 +14,7 @@ mod layers;
 mod operations;
 mod purchases;
 mod reading;
+mod records;
 mod schema;
 mod semantics;
 mod statements;

@@ -15,7 +15,7 @@ use crate::base::{CustomerId, IdentifierId, Instant, RecordId, SourceId};
 use crate::customer::purchases::{self, Reported, Touched};
 use crate::customer::store::NewEvent;
 use crate::customer::{EventKey, store as customer_store};
-use crate::feed::{Change, Log};
+use crate::feed::{Change, Log, TransactionId};
 use crate::identity::store::neighbours::{self, Known};
 use crate::identity::store::{self as identity_store, decisions};
 use crate::identity::{NewRecord, Scene, Seeds};
@@ -38,6 +38,13 @@ pub enum Outcome {
     Held,
     /// The same message was stored before.
     Duplicate,
+}
+
+/// What became of a group: an outcome for each message of each delivery, in order, and the transaction; none when there was no news.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub outcomes: Vec<Vec<Outcome>>,
+    pub transaction: Option<TransactionId>,
 }
 
 /// What one request brought: messages to store and items to list as refused.
@@ -82,13 +89,13 @@ impl Arrivals {
     }
 }
 
-/// Stores deliveries in the caller's transaction. Answers an outcome for each message of each delivery, in order.
+/// Stores deliveries in the caller's transaction.
 pub async fn store(
     tx: &DatabaseTransaction,
     services: &Services,
     now: Instant,
     deliveries: &[Delivery],
-) -> Result<Vec<Vec<Outcome>>, StoreError> {
+) -> Result<Stored, StoreError> {
     let standing = services.rules.standing();
     let keys = services.store.hash_key();
     let messages = deliveries.iter().flat_map(|delivery| &delivery.messages);
@@ -145,19 +152,21 @@ pub async fn store(
     let new_messages = items.iter().filter(|item| item.is_new).map(|item| item.message);
     services.catalogue.discover(tx, &Sightings::of(new_messages)).await?;
     // Repetitions and refusals are no news.
-    if !log.is_empty() {
-        log.write(tx, now).await?;
-    }
+    let transaction = match log.is_empty() {
+        true => None,
+        false => Some(log.write(tx, now).await?),
+    };
 
     let mut outcomes = items.iter().map(|item| match item.is_new {
         true if item.is_open && held.contains(&item.record) => Outcome::Held,
         true => Outcome::Accepted,
         false => Outcome::Duplicate,
     });
-    Ok(deliveries
+    let outcomes = deliveries
         .iter()
         .map(|delivery| outcomes.by_ref().take(delivery.messages.len()).collect())
-        .collect())
+        .collect();
+    Ok(Stored { outcomes, transaction })
 }
 
 /// Asks what is known of every record and value; anonymous records go on where their newest sibling is.

@@ -1,0 +1,149 @@
+//! Records that servers send as items: through the same queue as any channel's messages, with a receipt for each item.
+
+use super::Services;
+use super::intake::{Delivery, Outcome};
+use super::queue::{Intake, IntakeError, Receipt};
+use crate::base::{Kind, RecordId, SourceId};
+use crate::feed::TransactionId;
+use crate::ingest::store::sources_by_ids;
+use crate::ingest::{Arrival, BodyFault, Item, Limits, item};
+use crate::store::StoreError;
+use std::sync::Arc;
+
+/// Takes items.
+#[derive(Clone, Debug)]
+pub struct RecordsDoor {
+    pub intake: Intake,
+    /// For sources without limits of their own; each event and purchase counts as an event, and so does what an item says of the person.
+    pub limits: Limits,
+    /// Traits that no source may set.
+    pub protected_traits: Arc<[String]>,
+    /// Whether a text is an id that only this server hands out.
+    pub is_internal_id: fn(&str) -> bool,
+}
+
+/// Why a whole call was refused; nothing of it was stored, except perhaps where the database failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    #[error("there is no such source")]
+    NoSource,
+    #[error("this source is disabled: enable it with sourceUpdate")]
+    SourceDisabled,
+    #[error("{}", .0.message)]
+    Items(BodyFault),
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RecordsError {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoSource => Kind::NotFound,
+            Self::SourceDisabled => Kind::Conflict,
+            Self::Items(_) => Kind::Invalid,
+            Self::Intake(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    /// The input field to blame.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::NoSource | Self::SourceDisabled => "source",
+            Self::Items(_) | Self::Intake(_) | Self::Store(_) => "items",
+        }
+    }
+}
+
+/// What became of a call's items.
+#[derive(Clone, Debug)]
+pub struct Ingested {
+    /// For each item, in order, its record and what became of it: accepted when anything of it was new.
+    pub receipts: Vec<(RecordId, Receipt)>,
+    /// None: nothing was new.
+    pub transaction: Option<TransactionId>,
+}
+
+/// Stores items of a source; answers when they are committed.
+pub async fn ingest(
+    services: &Services,
+    door: &RecordsDoor,
+    source: SourceId,
+    items: Vec<Item>,
+) -> Result<Ingested, RecordsError> {
+    let found = sources_by_ids(services.store.reader(), &[source]).await?.pop();
+    let known = found.ok_or(RecordsError::NoSource)?;
+    if !known.enabled {
+        return Err(RecordsError::SourceDisabled);
+    }
+    let keys = services.store.hash_key();
+    let records: Vec<RecordId> = items.iter().map(|item| keys.record(source, &item.key)).collect();
+    let arrival = Arrival {
+        source,
+        received_at: services.now(),
+        protected_traits: &door.protected_traits,
+        is_internal_id: door.is_internal_id,
+        address: None,
+    };
+    let read = item::into_messages(items, door.limits.of_source(&known), &arrival, keys);
+    let (messages, refused) = read.map_err(RecordsError::Items)?;
+
+    let mut of_items: Vec<Option<Receipt>> = vec![None; records.len()];
+    for item in &refused {
+        of_items[item.index] = Some(Err(item.refusal.clone()));
+    }
+    let refused_before = refused.len();
+    let places: Vec<usize> = messages.iter().map(|message| message.place).collect();
+    let delivery = Delivery {
+        source_id: source,
+        source_key: known.key,
+        reviews_aliases: known.review_aliases,
+        received_at: arrival.received_at,
+        messages,
+        refused,
+    };
+    let delivered = door.intake.deliver(delivery).await?;
+    let accepted = delivered.receipts.iter().filter(|receipt| receipt.is_ok()).count();
+    metrics::counter!("tributary_events_accepted_total").increment(accepted as u64);
+    metrics::counter!("tributary_events_rejected_total").increment((refused_before + delivered.receipts.len() - accepted) as u64);
+    for (place, receipt) in places.into_iter().zip(delivered.receipts) {
+        of_items[place] = Some(match of_items[place].take() {
+            None => receipt,
+            Some(before) => together(before, receipt),
+        });
+    }
+    let certain = |receipt: Option<Receipt>| receipt.expect("an item is refused or has messages, each with a receipt");
+    Ok(Ingested {
+        receipts: records.into_iter().zip(of_items.into_iter().map(certain)).collect(),
+        transaction: delivered.transaction,
+    })
+}
+
+/// Two messages of one item as one: a refusal is told, and anything new makes it new.
+fn together(a: Receipt, b: Receipt) -> Receipt {
+    match (a, b) {
+        (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
+        (Ok(Outcome::Held), _) | (_, Ok(Outcome::Held)) => Ok(Outcome::Held),
+        (Ok(Outcome::Accepted), _) | (_, Ok(Outcome::Accepted)) => Ok(Outcome::Accepted),
+        (Ok(Outcome::Duplicate), Ok(Outcome::Duplicate)) => Ok(Outcome::Duplicate),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::message::Refusal;
+
+    #[test]
+    fn an_item_is_new_when_anything_of_it_is_and_refused_when_anything_of_it_is() {
+        let refused = || Err(Refusal::new("not_storable", "x", "x"));
+        let (new, known) = (Ok(Outcome::Accepted), Ok(Outcome::Duplicate));
+        assert_eq!(together(known.clone(), known.clone()), known);
+        assert_eq!(together(known.clone(), new.clone()), new);
+        assert_eq!(together(new.clone(), known), new);
+        assert_eq!(together(new.clone(), refused()), refused());
+        assert_eq!(together(refused(), new), refused());
+    }
+}
