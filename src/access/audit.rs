@@ -19,6 +19,19 @@ pub async fn record_deed(
     object: &str,
     detail: Value,
 ) -> Result<TransactionId, StoreError> {
+    note_deed(tx, ids, now, actor, (action, object), detail).await?;
+    Log::new(ids, now, actor.as_str()).write(tx, now).await
+}
+
+/// Writes a deed's row in `audit`, for a transaction that writes a log of its own. `(action, object)`: what was done to what.
+pub async fn note_deed(
+    tx: &DatabaseTransaction,
+    ids: &Ids,
+    now: Instant,
+    actor: &Actor,
+    (action, object): (&str, &str),
+    detail: Value,
+) -> Result<(), StoreError> {
     let model = entity::audit::Model {
         id: ids.time_ordered(now),
         at: now.micros(),
@@ -27,6 +40,5 @@ pub async fn record_deed(
         object: object.to_owned(),
         detail,
     };
-    store::insert_audit(tx, model).await?;
-    Log::new(ids, now, actor.as_str()).write(tx, now).await
+    store::insert_audit(tx, model).await
 }

@@ -1,11 +1,13 @@
 //! The story across features, and the only place that calls several of them.
 //!
 //! `intake` turns accepted messages into records, events, purchases and customers in one commit; `queue` groups what arrives together
-//! into one such commit; `records` takes what servers send of many people at once; `unify` lets customers follow their records;
+//! into one such commit; `records` takes what servers send of many people at once; `mend` carries out what people decide
+//! about who is who; `unify` lets customers follow their records;
 //! `timeline` puts what the features know of a customer into one list; `jobs` names what is done in the background.
 
 pub mod intake;
 pub mod jobs;
+pub mod mend;
 pub mod queue;
 pub mod records;
 mod services;

@@ -36,6 +36,14 @@ impl Decree {
         self.sides.iter().flatten().copied()
     }
 
+    /// Has the two sides of the other decree on different sides.
+    fn separates(&self, other: &Self) -> bool {
+        let [one, two] = [0, 1].map(|side| other.sides[side].iter().next());
+        let (Some(one), Some(two)) = (one, two) else { return false };
+        let [left, right] = &self.sides;
+        (left.contains(one) && right.contains(two)) || (left.contains(two) && right.contains(one))
+    }
+
     fn is_apart(&self) -> bool {
         self.effect == Effect::Apart
     }
@@ -181,23 +189,26 @@ impl Neighbourhood {
             .filter(|id| matches!(self.decrees[*id].effect, Effect::Together { .. }) && self.stands(**id));
         let partners: BTreeSet<RecordId> = together.flat_map(|id| self.decrees[id].records()).collect();
         for partner in partners {
-            if let (Some(own), Some(other)) = (self.group_of.get(&record).copied(), self.group_of.get(&partner).copied()) {
+            if let (Some(own), Some(other)) = (self.group_of.get(&record).copied(), self.group_of.get(&partner).copied())
+                && self.parting(own, other).is_none()
+            {
                 self.unite(own, other);
             }
         }
     }
 
-    /// A decision that keeps the customers of two records apart; a decision about exactly this pair is not meant.
+    /// A decision that keeps the customers of two records apart; `None` when nothing does, or they share one.
     pub fn what_parts(&self, a: RecordId, b: RecordId) -> Option<DecisionId> {
         let (one, other) = (self.group_of.get(&a).copied()?, self.group_of.get(&b).copied()?);
+        if one == other { None } else { self.parting(one, other) }
+    }
+
+    /// A decision, not about exactly this pair, that keeps the customers of two records apart.
+    pub fn what_else_parts(&self, a: RecordId, b: RecordId) -> Option<DecisionId> {
+        let (one, other) = (self.group_of.get(&a).copied()?, self.group_of.get(&b).copied()?);
         let pair = BTreeSet::from([a, b]);
-        let (fewer, more) = (&self.groups[&one].sides, &self.groups[&other].sides);
-        let crosses = |decision: &&DecisionId| {
-            let (ours, theirs) = (fewer[*decision], more.get(*decision).copied().unwrap_or_default());
-            (ours[0] > 0 && theirs[1] > 0) || (ours[1] > 0 && theirs[0] > 0)
-        };
-        let is_other = |decision: &&DecisionId| self.decrees[*decision].pair().is_none_or(|decreed| decreed != pair);
-        fewer.keys().filter(crosses).find(is_other).copied()
+        let is_other = |decision: &DecisionId| self.decrees[decision].pair().is_none_or(|decreed| decreed != pair);
+        self.partings(one, other).find(is_other).filter(|_| one != other)
     }
 
     /// A standing decree on exactly these two records.
@@ -210,17 +221,22 @@ impl Neighbourhood {
             .max_by_key(|decree| (decree.arrival, decree.id))
     }
 
-    /// Whether no later decision on the same pair says the opposite.
+    /// Whether no later decision says the opposite: a must-link yields to whatever parts its two records, a cannot-link to a must-link of
+    /// the same pair, a split to nothing.
     fn stands(&self, id: DecisionId) -> bool {
         let decree = &self.decrees[&id];
-        let Some(pair) = decree.pair() else { return true };
-        let Some(first) = pair.first() else { return true };
-        let of_record = self.decrees_of.get(first).into_iter().flatten();
-        !of_record.map(|other| &self.decrees[other]).any(|other| {
-            (other.arrival, other.id) > (decree.arrival, decree.id)
-                && other.is_apart() != decree.is_apart()
-                && other.pair().as_ref() == Some(&pair)
-        })
+        let Some(first) = decree.records().next() else { return true };
+        let of_record = self.decrees_of.get(&first).into_iter().flatten();
+        let mut later = of_record
+            .map(|other| &self.decrees[other])
+            .filter(|other| (other.arrival, other.id) > (decree.arrival, decree.id));
+        match decree.effect {
+            Effect::Together { .. } => !later.any(|other| other.is_apart() && other.separates(decree)),
+            Effect::Apart => match decree.pair() {
+                Some(pair) => !later.any(|other| !other.is_apart() && other.pair().as_ref() == Some(&pair)),
+                None => true,
+            },
+        }
     }
 
     /// Marks a record's customer with what decrees say of the record.

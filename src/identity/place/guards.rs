@@ -87,17 +87,20 @@ impl Neighbourhood {
 
     /// A decision that keeps two customers apart.
     pub(super) fn parting(&self, a: GroupId, b: GroupId) -> Option<DecisionId> {
+        self.partings(a, b).next()
+    }
+
+    pub(super) fn partings(&self, a: GroupId, b: GroupId) -> impl Iterator<Item = DecisionId> {
         let (fewer, more) = (&self.groups[&a].sides, &self.groups[&b].sides);
         let (fewer, more) = if fewer.len() <= more.len() {
             (fewer, more)
         } else {
             (more, fewer)
         };
-        let parts = |(decision, [left, right]): (&DecisionId, &[usize; 2])| {
+        fewer.iter().filter_map(move |(decision, [left, right])| {
             let other = more.get(decision)?;
             ((*left > 0 && other[1] > 0) || (*right > 0 && other[0] > 0)).then_some(*decision)
-        };
-        fewer.iter().find_map(parts)
+        })
     }
 
     /// A decision that keeps a record which is not placed yet out of a customer.
