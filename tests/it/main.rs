@@ -8,6 +8,7 @@ mod crash;
 mod ddl;
 mod doors;
 mod gate;
+mod histories;
 mod intake;
 mod jobs;
 mod layers;
