@@ -44,6 +44,8 @@ pub struct Scene {
     /// As stored: the customers of the records at hand, and owners and states of the values under lock.
     customers: HashMap<RecordId, CustomerId>,
     values: HashMap<IdentifierId, (Option<RecordId>, IdentifierState)>,
+    /// The customers of records that are only held still.
+    still: HashMap<RecordId, CustomerId>,
 }
 
 /// What placing changed.
@@ -77,6 +79,7 @@ impl Scene {
             locked: BTreeSet::new(),
             customers: HashMap::new(),
             values: HashMap::new(),
+            still: HashMap::new(),
         }
     }
 
@@ -142,8 +145,12 @@ impl Scene {
                 .copied()
                 .collect();
             if missing.is_empty() {
-                let playing = bringing.iter().filter_map(|record| customers.get(record));
-                return Ok(playing.copied().collect());
+                let playing = bringing.iter().filter_map(|record| customers.get(record)).copied().collect();
+                self.still = still
+                    .iter()
+                    .filter_map(|record| Some((*record, *customers.get(record)?)))
+                    .collect();
+                return Ok(playing);
             }
             for (customer, placed_at) in neighbours::lock_customers(tx, &missing).await? {
                 self.latest_arrival = self.latest_arrival.max(placed_at);
@@ -349,9 +356,9 @@ impl Scene {
         Ok(())
     }
 
-    /// The customer a record was stored under.
+    /// The customer a record was stored under when its lock was taken.
     pub fn customer_before(&self, record: RecordId) -> Option<CustomerId> {
-        self.customers.get(&record).copied()
+        self.customers.get(&record).or_else(|| self.still.get(&record)).copied()
     }
 
     /// What placing changed so far.

@@ -216,8 +216,10 @@ impl Mending {
                 value = Some(shown);
             }
         }
-        let named = neighbours::customers_of(tx, &seeds.records).await?.into_iter().collect();
         let scene = Scene::load(tx, standing.rules.clone(), now, &seeds).await?;
+        // As they are under lock: whoever was merged meanwhile is decided about as what they are now.
+        let today = |record: &RecordId| Some((*record, scene.customer_before(*record)?));
+        let named = seeds.records.iter().filter_map(today).collect();
         let record = NewDecision {
             id: DecisionId(services.store.ids().time_ordered(now)),
             arrival: services.arrivals.reserve(now, scene.latest_arrival, 1),

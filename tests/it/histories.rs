@@ -63,7 +63,10 @@ struct Picture(BTreeMap<BTreeSet<String>, (String, Map<String, Value>)>);
 const SOURCES: [(&str, &str); 2] = [("web", "WEB"), ("app", "APP")];
 
 async fn keys(app: &TestApp) -> [String; 2] {
-    [app.source(SOURCES[0].0, SOURCES[0].1).await, app.source(SOURCES[1].0, SOURCES[1].1).await]
+    [
+        app.source(SOURCES[0].0, SOURCES[0].1).await,
+        app.source(SOURCES[1].0, SOURCES[1].1).await,
+    ]
 }
 
 /// Fills the world's number into a text with `#`.
@@ -109,7 +112,9 @@ impl World<'_> {
 
     async fn send(&self, source: usize, waiting: &mut Vec<Value>) {
         if !waiting.is_empty() {
-            self.app.batch(&self.keys[source], Value::Array(std::mem::take(waiting))).await;
+            self.app
+                .batch(&self.keys[source], Value::Array(std::mem::take(waiting)))
+                .await;
         }
     }
 
@@ -162,7 +167,11 @@ impl World<'_> {
              JOIN source s ON s.id = r.source_id JOIN customer c ON c.id = r.customer_id WHERE r.external_key LIKE '%{:05}%'",
             self.number
         );
-        let rows = store.reader().query_all_raw(Statement::from_string(store.backend(), sql)).await.unwrap();
+        let rows = store
+            .reader()
+            .query_all_raw(Statement::from_string(store.backend(), sql))
+            .await
+            .unwrap();
         let world = format!("{:05}", self.number);
         let mut names = BTreeMap::new();
         let mut customers: BTreeMap<uuid::Uuid, (BTreeSet<String>, Map<String, Value>)> = BTreeMap::new();
@@ -176,7 +185,9 @@ impl World<'_> {
             entry.0.insert(name);
             entry.1 = serde_json::from_str(&golden.replace(&world, "#")).unwrap();
         }
-        let named = customers.into_iter().map(|(id, (records, golden))| (records, (names[&id].clone(), golden)));
+        let named = customers
+            .into_iter()
+            .map(|(id, (records, golden))| (records, (names[&id].clone(), golden)));
         Picture(named.collect())
     }
 
@@ -204,8 +215,14 @@ fn history(seed: u64) -> Vec<Step> {
         let time = format!("2026-05-01T00:{:02}:{:02}Z", dice.roll(60), n);
         let id = format!("m{n}-#");
         let step = match dice.roll(100) {
-            0..=19 => Step::Send(source, json!({"type": "track", "event": "Seen", "anonymousId": format!("d{device}-#"), "messageId": id, "timestamp": time})),
-            20..=34 => Step::Send(source, json!({"type": "track", "event": "Seen", "userId": format!("u{user}-#"), "anonymousId": format!("d{device}-#"), "messageId": id, "timestamp": time})),
+            0..=19 => Step::Send(
+                source,
+                json!({"type": "track", "event": "Seen", "anonymousId": format!("d{device}-#"), "messageId": id, "timestamp": time}),
+            ),
+            20..=34 => Step::Send(
+                source,
+                json!({"type": "track", "event": "Seen", "userId": format!("u{user}-#"), "anonymousId": format!("d{device}-#"), "messageId": id, "timestamp": time}),
+            ),
             35..=74 => {
                 let mut traits = Map::new();
                 if dice.happens(60) {
@@ -215,7 +232,10 @@ fn history(seed: u64) -> Vec<Step> {
                     traits.insert("phone".to_owned(), format!("+1202#{:02}", 10 + dice.roll(2)).into());
                 }
                 if dice.happens(80) {
-                    traits.insert("firstName".to_owned(), ["Ada", "Ben", "Cleo"][usize::try_from(dice.roll(3)).unwrap()].into());
+                    traits.insert(
+                        "firstName".to_owned(),
+                        ["Ada", "Ben", "Cleo"][usize::try_from(dice.roll(3)).unwrap()].into(),
+                    );
                 }
                 let mut message = json!({"type": "identify", "traits": traits, "messageId": id, "timestamp": time});
                 match dice.roll(10) {
@@ -230,7 +250,10 @@ fn history(seed: u64) -> Vec<Step> {
                 }
                 Step::Send(source, message)
             }
-            75..=79 => Step::Send(source, json!({"type": "alias", "userId": format!("u{user}-#"), "previousId": format!("d{device}-#"), "messageId": id, "timestamp": time})),
+            75..=79 => Step::Send(
+                source,
+                json!({"type": "alias", "userId": format!("u{user}-#"), "previousId": format!("d{device}-#"), "messageId": id, "timestamp": time}),
+            ),
             80..=85 => Step::Merge(a_record(&mut dice), a_record(&mut dice)),
             86..=92 => Step::Split(a_record(&mut dice), 1 + dice.roll(30)),
             93..=97 => Step::Revoke(usize::try_from(dice.roll(n + 1)).unwrap()),
@@ -306,14 +329,21 @@ impl Hits {
             ("split", self.split),
             ("revoke", self.revoked),
         ] {
-            assert!(hits * 5 >= self.histories, "only {hits} of {} histories hit: {what}", self.histories);
+            assert!(
+                hits * 5 >= self.histories,
+                "only {hits} of {} histories hit: {what}",
+                self.histories
+            );
         }
     }
 }
 
 /// Long runs take more: `TRIBUTARY_HISTORIES=500`.
 fn histories() -> u64 {
-    std::env::var("TRIBUTARY_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(40)
+    std::env::var("TRIBUTARY_HISTORIES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(40)
 }
 
 on_both! {
@@ -382,11 +412,12 @@ on_both! {
             let mut never_made = world(1);
             never_made.tell(&without, || 1).await;
             // Where a device passed on because of it, later messages came under other records; else there is no difference.
-            if with_decision.count("12", "").await > 0 {
+            let picture = with_decision.picture().await;
+            if picture.0.keys().flatten().any(|name| name.contains("##")) {
                 continue;
             }
             compared += 1;
-            assert_eq!(with_decision.picture().await, never_made.picture().await, "history {seed}: {steps:#?}");
+            assert_eq!(picture, never_made.picture().await, "history {seed}: {steps:#?}");
         }
         assert!(made * 3 >= histories() && compared * 4 >= made, "{compared} of {made} compared");
         app.stop().await;

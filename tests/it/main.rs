@@ -5,6 +5,7 @@
 mod access;
 mod clients;
 mod crash;
+mod crowd;
 mod ddl;
 mod doors;
 mod gate;

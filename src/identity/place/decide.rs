@@ -23,7 +23,6 @@ pub struct Decree {
     pub effect: Effect,
     /// About two records and nobody else.
     pub is_pair: bool,
-    /// As far as they are known.
     pub sides: [BTreeSet<RecordId>; 2],
 }
 

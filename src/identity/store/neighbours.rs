@@ -28,6 +28,8 @@ pub struct KnownRecord {
 pub struct KnownValue {
     pub state: IdentifierState,
     pub owner: Option<CustomerId>,
+    /// Another transaction holds it and may be giving it to somebody else: who waits for the lock comes after that.
+    pub is_contended: bool,
 }
 
 impl Known {
@@ -38,7 +40,7 @@ impl Known {
     }
 }
 
-/// Looks at records and the values asked about with them. One statement, by primary keys.
+/// Looks at records and the values asked about with them. One statement, by primary keys, without a lock.
 pub async fn look(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<IdentifierId>)>) -> Result<Known, StoreError> {
     let mut known = Known::default();
     if pairs.is_empty() {
@@ -49,9 +51,15 @@ pub async fn look(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<I
         .id("record_id", pairs.iter().map(|(record, _)| record.0))
         .optional_id("identifier_id", pairs.iter().map(|(_, identifier)| identifier.map(|id| id.0)))
         .relation(backend);
+    // PostgreSQL writes into a row's xmax who locks or changes it; SQLite has one writer, which is this one.
+    let is_contended = if backend == DbBackend::Postgres {
+        "i.xmax::text <> '0'"
+    } else {
+        "0"
+    };
     let sql = format!(
         "SELECT v.record_id, v.identifier_id, r.customer_id, r.siblings, i.state, o.customer_id,
-                EXISTS (SELECT 1 FROM link l WHERE l.record_id = v.record_id AND l.identifier_id = v.identifier_id)
+                EXISTS (SELECT 1 FROM link l WHERE l.record_id = v.record_id AND l.identifier_id = v.identifier_id), {is_contended}
          FROM {relation} LEFT JOIN record r ON r.id = v.record_id LEFT JOIN identifier i ON i.id = v.identifier_id
               LEFT JOIN record o ON o.id = i.owner_id"
     );
@@ -66,7 +74,15 @@ pub async fn look(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<I
         let Some(identifier) = identifier else { continue };
         if let Some(state) = IdentifierState::try_get_by_index(&row, 4).ok() {
             let owner = row.try_get_by_index::<Option<Uuid>>(5)?.map(CustomerId);
-            known.values.insert(identifier, KnownValue { state, owner });
+            let is_contended = row.try_get_by_index(7)?;
+            known.values.insert(
+                identifier,
+                KnownValue {
+                    state,
+                    owner,
+                    is_contended,
+                },
+            );
         }
         if row.try_get_by_index(6)? {
             known.shown.insert((record, identifier));

@@ -15,7 +15,10 @@ use entity::{EventKind, IdentifierKind, IdentifierState};
 pub struct Item<'m> {
     pub message: &'m Message,
     pub record: RecordId,
+    /// Of the first record, where the id is anonymous and others were opened since.
     pub external_key: String,
+    /// How the record at hand is called.
+    pub record_key: String,
     pub event: EventId,
     pub shown: Vec<Shown>,
     /// Kept under an anonymous id, which may pass to somebody else: then its next message opens another record.
@@ -42,8 +45,8 @@ pub struct Alias {
     /// The records it may mean: of that user id, of that anonymous id.
     pub user: RecordId,
     pub anonymous: RecordId,
-    /// What a record of that user id shows.
-    pub shown: Shown,
+    /// What records of that user id and of that anonymous id show.
+    pub shown: [Shown; 2],
 }
 
 impl<'m> Item<'m> {
@@ -63,6 +66,7 @@ impl<'m> Item<'m> {
             event: keys.event(&message.message_id),
             chain: chain.map(|value| Chain { first, value }),
             alias: alias(keys, rules, message),
+            record_key: external_key.clone(),
             external_key,
             shown,
             arrival: 0,
@@ -81,16 +85,19 @@ impl<'m> Item<'m> {
     /// An anonymous record that goes on where its newest sibling is.
     pub fn go_on(&mut self, keys: &HashKey, siblings: i64) {
         if let Some(chain) = &self.chain {
-            self.record = match siblings {
-                0 => chain.first,
-                n => keys.sibling(self.message.source, &self.external_key, n),
+            (self.record, self.record_key) = match siblings {
+                0 => (chain.first, self.external_key.clone()),
+                n => {
+                    let sibling = keys.sibling(self.message.source, &self.external_key, n);
+                    (sibling, format!("{}#{n}", self.external_key))
+                }
             };
         }
     }
 
     /// Whether nothing it shows is news: a known record, every value shown before, and every value that recognises people its own
-    /// customer's.
-    pub fn says_nothing_new(&self, known: &Known) -> bool {
+    /// customer's. What it says of an attribute that rules compare is news to whoever compares it.
+    pub fn says_nothing_new(&self, known: &Known, compared: &[&str]) -> bool {
         let Some(record) = known.records.get(&self.record) else {
             return false;
         };
@@ -99,9 +106,11 @@ impl<'m> Item<'m> {
                 return false;
             };
             let recognises = shown.is_usable && matches!(value.state, IdentifierState::Active | IdentifierState::Cleared);
-            known.shown.contains(&(self.record, shown.id)) && (!recognises || value.owner == Some(record.customer))
+            let is_own = value.owner == Some(record.customer) && !value.is_contended;
+            known.shown.contains(&(self.record, shown.id)) && (!recognises || is_own)
         };
-        self.alias.is_none() && self.shown.iter().all(is_old)
+        let states_compared = self.message.traits.iter().any(|(name, _)| compared.contains(&name.as_str()));
+        self.alias.is_none() && !states_compared && self.shown.iter().all(is_old)
     }
 
     pub fn reported(&self) -> Option<Reported<'m>> {
@@ -159,9 +168,10 @@ fn alias(keys: &HashKey, rules: &Rules, message: &Message) -> Option<Alias> {
         _ => return None,
     };
     let user = keys.record(message.source, &format!("u:{previous}"));
-    let shown = Shown::judge(keys, rules, IdentifierKind::UserId, "", &previous);
+    let kinds = [IdentifierKind::UserId, IdentifierKind::AnonymousId];
+    let shown = kinds.map(|kind| Shown::judge(keys, rules, kind, "", &previous));
     // Nobody is an alias of a placeholder, or of themselves.
-    let is_other = shown.is_usable && message.external_key != format!("u:{previous}");
+    let is_other = shown[0].is_usable && message.external_key != format!("u:{previous}");
     is_other.then(|| Alias {
         user,
         anonymous: keys.record(message.source, &format!("a:{previous}")),

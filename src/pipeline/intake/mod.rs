@@ -24,7 +24,7 @@ use crate::pipeline::Services;
 use crate::pipeline::unify::{Happened, Received, Said, tell_decisions, unify};
 use crate::store::StoreError;
 use entity::{ChangeOp, Topic};
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend};
 use serde_json::{Map, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -101,16 +101,19 @@ pub async fn store(
     let messages = deliveries.iter().flat_map(|delivery| &delivery.messages);
     let mut items: Vec<Item<'_>> = messages.map(|message| Item::of(keys, &standing.rules, message)).collect();
 
+    // Before the look: whoever locks a value after it, and changes what was seen, arrives later.
+    let first = services.arrivals.reserve(now, 0, count(&items));
+    number(&mut items, first);
     let known = look(tx, keys, &mut items).await?;
-    open_what_is_news(&mut items, &known);
+    open_what_is_news(&mut items, &known, &standing.rules.agreement_attributes());
     let stored = stored_before(tx, keys, &items, &known).await?;
     mark_new(&mut items, |item| {
         keys_of(keys, item, &known).iter().any(|key| stored.contains(key))
     });
     let seeds = seeds(&items, keys, &known);
     let mut scene = Scene::load(tx, standing.rules.clone(), now, &seeds).await?;
-    let count = items.iter().map(Item::arrivals).sum();
-    number(&mut items, services.arrivals.reserve(now, scene.latest_arrival, count));
+    check_siblings(tx, &items, &known).await?;
+    number_open(&mut items, services, now, scene.latest_arrival);
     let sources = spoken_for(deliveries);
     let around = Around {
         keys,
@@ -209,9 +212,9 @@ fn asked_pairs(items: &[Item<'_>]) -> HashSet<(RecordId, Option<IdentifierId>)> 
 }
 
 /// Opens what says something new, and with it everything that shows one of the same values: whom those belong to may change on the way.
-fn open_what_is_news(items: &mut [Item<'_>], known: &Known) {
+fn open_what_is_news(items: &mut [Item<'_>], known: &Known, compared: &[&str]) {
     for item in items.iter_mut() {
-        item.is_open = !item.says_nothing_new(known);
+        item.is_open = !item.says_nothing_new(known, compared);
     }
     loop {
         let in_play: HashSet<_> = items
@@ -291,18 +294,54 @@ fn seeds(items: &[Item<'_>], keys: &HashKey, known: &Known) -> Seeds {
                 n => keys.sibling(item.message.source, &format!("a:{}", alias.previous), n),
             };
             seeds.records.extend([alias.user, newest]);
-            values.insert(alias.shown.id, &alias.shown);
+            // Nobody else may open either record meanwhile.
+            values.extend(alias.shown.iter().map(|shown| (shown.id, shown)));
         }
     }
     seeds.values = values.into_values().cloned().collect();
     seeds
 }
 
-fn number(items: &mut [Item<'_>], first: i64) {
+/// Another transaction may have opened a sibling while the locks were waited for.
+async fn check_siblings(tx: &DatabaseTransaction, items: &[Item<'_>], known: &Known) -> Result<(), StoreError> {
+    let open = items.iter().filter(|item| item.is_new && item.is_open);
+    let chains: HashSet<RecordId> = open
+        .flat_map(|item| {
+            let chain = item.chain.as_ref().map(|chain| chain.first);
+            chain.into_iter().chain(item.alias.as_ref().map(|alias| alias.anonymous))
+        })
+        .collect();
+    if tx.get_database_backend() == DbBackend::Sqlite {
+        return Ok(());
+    }
+    let pairs = chains.iter().map(|first| (*first, None)).collect();
+    let today = neighbours::look(tx, &pairs).await?;
+    let siblings = |known: &Known, first: &RecordId| known.records.get(first).map(|record| record.siblings);
+    match chains.iter().all(|first| siblings(known, first) == siblings(&today, first)) {
+        true => Ok(()),
+        false => Err(StoreError::LostRace),
+    }
+}
+
+/// How many arrivals these take.
+fn count<'i, 'm: 'i>(items: impl IntoIterator<Item = &'i Item<'m>>) -> i64 {
+    items.into_iter().map(Item::arrivals).sum()
+}
+
+fn number<'i, 'm: 'i>(items: impl IntoIterator<Item = &'i mut Item<'m>>, first: i64) {
     let mut next = first;
     for item in items {
         item.arrival = next;
         next += item.arrivals();
+    }
+}
+
+/// What is placed arrives after everything it was placed upon.
+fn number_open(items: &mut [Item<'_>], services: &Services, now: Instant, latest: i64) {
+    let arrivals = count(items.iter().filter(|item| item.is_open));
+    if arrivals > 0 {
+        let first = services.arrivals.reserve(now, latest, arrivals);
+        number(items.iter_mut().filter(|item| item.is_open), first);
     }
 }
 
@@ -319,7 +358,10 @@ fn spoken_for(deliveries: &[Delivery]) -> HashMap<SourceId, SpokenFor> {
 
 /// The customer of a record when the group is placed.
 fn customer_today(scene: &Scene, known: &Known, record: RecordId) -> CustomerId {
-    let placed = scene.neighbourhood.customer_of(record);
+    let placed = scene
+        .neighbourhood
+        .customer_of(record)
+        .or_else(|| scene.customer_before(record));
     let stored = || known.records.get(&record).map(|record| record.customer);
     placed.or_else(stored).unwrap_or(CustomerId(record.0))
 }
@@ -332,7 +374,11 @@ fn happened<'m>(scene: &Scene, known: &Known, items: &[Item<'m>], mut new: BTree
     let mut happened = Happened {
         difference: scene.difference(),
         new,
-        arrival: items.last().map_or(0, |item| item.arrival + item.arrivals() - 1),
+        arrival: items
+            .iter()
+            .map(|item| item.arrival + item.arrivals() - 1)
+            .max()
+            .unwrap_or_default(),
         ..Happened::default()
     };
     for item in items.iter().filter(|item| item.is_new) {
@@ -344,8 +390,9 @@ fn happened<'m>(scene: &Scene, known: &Known, items: &[Item<'m>], mut new: BTree
             event: item.event,
             arrival: item.arrival,
         }));
-        if let Some(stored) = known.records.get(&item.record) {
-            let before = scene.customer_before(item.record).unwrap_or(stored.customer);
+        // As it was under lock: another transaction may have made the record since it was looked for.
+        let stored = || known.records.get(&item.record).map(|record| record.customer);
+        if let Some(before) = scene.customer_before(item.record).or_else(stored) {
             happened.customers.insert(item.record, before);
         }
     }
@@ -363,7 +410,7 @@ fn received(items: &[Item<'_>]) -> BTreeMap<RecordId, Received> {
         });
         received.events.push(item.event);
         received.last_at = received.last_at.max(item.message.occurred_at);
-        received.last_arrival = item.arrival;
+        received.last_arrival = received.last_arrival.max(item.arrival);
     }
     received
 }

@@ -68,7 +68,7 @@ struct GroupPlacing<'a> {
 impl GroupPlacing<'_> {
     fn place_item(&mut self, item: &mut Item<'_>) {
         self.find_record(item);
-        self.open_record(item.record, item.message.source, &item.external_key, item.arrival);
+        self.open_record(item.record, item.message.source, &item.record_key, item.arrival);
         self.state_attributes(item);
         let shown: Vec<_> = item.shown.iter().map(|shown| shown.id).collect();
         let assertion = Assertion {
@@ -362,16 +362,16 @@ impl GroupPlacing<'_> {
             record: alias.user,
             arrival,
             event: Some(item.event),
-            identifiers: vec![alias.shown.id],
+            identifiers: vec![alias.shown[0].id],
         });
-        if placement.kept.contains(&alias.shown.id) {
+        if placement.kept.contains(&alias.shown[0].id) {
             self.placed.links.push(NewLink {
                 record: alias.user,
-                identifier: alias.shown.id,
+                identifier: alias.shown[0].id,
                 event: item.event,
                 arrival,
                 occurred_at: item.message.occurred_at,
-                raw: alias.shown.raw.clone(),
+                raw: alias.shown[0].raw.clone(),
             });
         }
         self.note_own_id(alias.user);
