@@ -1,15 +1,16 @@
 //! The customer: one view over all records.
 
 use super::connection::{Connection, page};
+use super::decision::DecisionNode;
 use super::error;
 use super::kinds::{Channel, EventKind, TimeOrder};
-use super::loaders::{IdentifiersOf, RecordsOf, SeenOf, SourceOf, TimelineOf, ask, ask_many};
+use super::loaders::{HistoryOf, IdentifiersOf, RecordsOf, SeenOf, SourceOf, TimelineOf, ask, ask_many};
 use super::node_id::NodeId;
 use super::record::{IdentifierNode, RecordNode};
 use super::scalars::{Date, DateTime};
 use super::timeline::{PurchaseNode, TimelineEntry};
-use crate::base::SourceId;
 use crate::base::paging::Page;
+use crate::base::{CustomerId, SourceId};
 use crate::customer::Customer;
 use crate::customer::store::{EventFilter, TimelineKey, TimelineWindow};
 use crate::identity::{Identifier, Record};
@@ -127,6 +128,30 @@ impl CustomerNode {
     /// What each source knows about them, in the order in which they arrived.
     async fn records(&self, ctx: &Context<'_>) -> Result<Vec<RecordNode>> {
         Ok(records(ctx, self.0.id).await?.iter().cloned().map(RecordNode).collect())
+    }
+
+    /// What was decided about who they are, the newest first: by people, by sources and by rule.
+    async fn identity_history(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many decisions, 1 to 100.")] first: i32,
+        #[graphql(desc = "Decisions behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<DecisionNode>> {
+        let page = page(first, after.as_deref())?;
+        let slice = ask(ctx, HistoryOf(self.0.id, page)).await?.unwrap_or_default();
+        let key = |decision: &entity::identity_decision::Model| (decision.arrival, decision.id);
+        Ok(Connection::new(slice, after.as_deref(), key, DecisionNode))
+    }
+
+    /// Other ids they once had: those of customers that are this one now, and resolve to it.
+    async fn previous_ids(&self, ctx: &Context<'_>) -> Result<Vec<ID>> {
+        let records = records(ctx, self.0.id).await?;
+        let own_ids = records
+            .iter()
+            .filter(|record| record.was_customer)
+            .map(|record| CustomerId(record.id.0));
+        let previous = own_ids.filter(|id| *id != self.0.id);
+        Ok(previous.map(|id| NodeId::Customer(id).to_id()).collect())
     }
 
     /// What they did and what they bought, in one list. Naming kinds or names asks for events alone.

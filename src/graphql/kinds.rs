@@ -165,3 +165,58 @@ pub enum AliasPolicy {
     /// It waits in `heldItems` for a person.
     Review,
 }
+
+/// What was decided about who is who.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::IdentityDecisionKind")]
+pub enum IdentityDecisionKind {
+    /// Two customers became one by themselves, because of a value.
+    Link,
+    /// Somebody, or a source by an alias, said that records are one person.
+    Merge,
+    /// Somebody said that records are different people.
+    Split,
+    /// Somebody said that a value recognises nobody.
+    Block,
+    /// A value or a record waits for a person.
+    Hold,
+    /// Somebody said that a value recognises people after all.
+    Release,
+    /// A merge or a split was taken back.
+    Revoke,
+    /// Other rules were published.
+    Rules,
+    /// Records were joined by a probability.
+    Probable,
+    /// A person was erased.
+    Erase,
+    /// A value was set aside: a rule kept it from joining two customers.
+    SetAside,
+    /// A value passed to another customer without joining the two.
+    Move,
+}
+
+/// Why something waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::HoldReason")]
+pub enum HoldReason {
+    /// Too many customers have shown the value.
+    Shared,
+    /// The value joined too many customers in a short time.
+    TooManyJoins,
+    /// The customer has too many records for another to join by itself.
+    TooManyRecords,
+    /// A source whose aliases are reviewed says that two of its ids are one person.
+    Alias,
+}
+
+/// What a person makes of an item on hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "crate::pipeline::mend::HeldAction")]
+pub enum HeldAction {
+    /// An alias: the two records are one person. A value: it recognises people from now on. Of an item held for TOO_MANY_RECORDS it is
+    /// refused; merge by hand instead.
+    Accept,
+    /// It stays as it is.
+    Dismiss,
+}

@@ -2,8 +2,8 @@
 //! One loader lives for one request, so nothing leaks between callers.
 
 use super::error;
-use crate::base::paging::Slice;
-use crate::base::{CustomerId, Instant, JobId, ProductId, RecordId, SourceId};
+use crate::base::paging::{Page, Slice};
+use crate::base::{CustomerId, DecisionId, IdentifierId, Instant, JobId, ProductId, RecordId, SourceId};
 use crate::customer::{self, Customer, Product, PurchaseKey, PurchaseLine};
 use crate::identity::{self, Identifier, Record};
 use crate::ingest;
@@ -12,10 +12,11 @@ use crate::pipeline::timeline::{self, Asked, Entry};
 use crate::store::{Store, StoreError};
 use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
 use async_graphql::{Context, Result};
-use entity::source;
+use entity::{identifier, identity_decision, source};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// The loader of one request.
 pub type Loaders = DataLoader<Questions, HashMapCache>;
@@ -69,6 +70,9 @@ pub fn forget(ctx: &Context<'_>) -> Result<()> {
     loaders.clear::<TimelineOf>();
     loaders.clear::<LinesOf>();
     loaders.clear::<ProductOf>();
+    loaders.clear::<DecisionOf>();
+    loaders.clear::<HistoryOf>();
+    loaders.clear::<ValueOf>();
     Ok(())
 }
 
@@ -102,6 +106,15 @@ pub struct ProductOf(pub ProductId);
 /// Which background job is this?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct JobOf(pub JobId);
+/// Which decision is this?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DecisionOf(pub DecisionId);
+/// Which page of what was decided about this customer?
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HistoryOf(pub CustomerId, pub Page<(i64, Uuid)>);
+/// Which identifier is this, whoever showed it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ValueOf(pub IdentifierId);
 
 type Answers<K, V> = Result<HashMap<K, V>, Arc<StoreError>>;
 
@@ -249,5 +262,52 @@ impl Loader<JobOf> for Questions {
         let ids: Vec<JobId> = keys.iter().map(|key| key.0).collect();
         let jobs = job::jobs(self.store.reader(), &ids).await?;
         Ok(jobs.into_iter().map(|(id, job)| (JobOf(id), job)).collect())
+    }
+}
+
+impl Loader<DecisionOf> for Questions {
+    type Value = identity_decision::Model;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[DecisionOf]) -> Answers<DecisionOf, identity_decision::Model> {
+        let ids: Vec<DecisionId> = keys.iter().map(|key| key.0).collect();
+        let decisions = identity::store::decisions::decisions(self.store.reader(), &ids).await?;
+        let keyed = |decision: identity_decision::Model| (DecisionOf(DecisionId(decision.id)), decision);
+        Ok(decisions.into_iter().map(keyed).collect())
+    }
+}
+
+impl Loader<HistoryOf> for Questions {
+    type Value = Slice<identity_decision::Model>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[HistoryOf]) -> Answers<HistoryOf, Slice<identity_decision::Model>> {
+        let by_customer = records_of(&self.store, keys.iter().map(|key| key.0)).await?;
+        // Aliases may ask for several pages; each is one round for all customers that ask for it.
+        let mut by_page: HashMap<&Page<_>, Vec<(RecordId, CustomerId)>> = HashMap::new();
+        for HistoryOf(customer, page) in keys {
+            let records = by_customer.get(customer).map(Vec::as_slice).unwrap_or_default();
+            let records = records.iter().map(|record| (record.id, *customer));
+            by_page.entry(page).or_default().extend(records);
+        }
+        let mut answers = HashMap::with_capacity(keys.len());
+        for (page, records) in by_page {
+            let histories = identity::store::evidence::histories_of(self.store.reader(), &records, page).await?;
+            for (customer, slice) in histories {
+                answers.insert(HistoryOf(customer, page.clone()), slice);
+            }
+        }
+        Ok(answers)
+    }
+}
+
+impl Loader<ValueOf> for Questions {
+    type Value = identifier::Model;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[ValueOf]) -> Answers<ValueOf, identifier::Model> {
+        let ids: Vec<IdentifierId> = keys.iter().map(|key| key.0).collect();
+        let values = identity::store::evidence::values(self.store.reader(), &ids).await?;
+        Ok(values.into_iter().map(|(id, value)| (ValueOf(id), value)).collect())
     }
 }

@@ -3,6 +3,7 @@
 use super::catalogue::ApiKeyNode;
 use super::error::{self, UserError};
 use super::guard::Needs;
+use super::identity::Mending;
 use super::ingest::Ingestion;
 use super::kinds::{AliasPolicy, ApiScope, Channel};
 use super::node_id;
@@ -128,7 +129,7 @@ pub struct ApiKeyRevokePayload {
 
 /// What can be changed. Expected refusals are in `userErrors`; then nothing was changed.
 #[derive(Default, MergedObject)]
-pub struct Mutation(Administration, Ingestion);
+pub struct Mutation(Administration, Ingestion, Mending);
 
 /// Mutations of sources and keys.
 #[derive(Default)]

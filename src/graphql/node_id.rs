@@ -1,6 +1,6 @@
 //! Ids as clients see them: opaque, and typed, so that an id in the wrong place is refused by name.
 
-use crate::base::{CustomerId, EventId, JobId, ProductId, PurchaseId, RecordId, SourceId};
+use crate::base::{CustomerId, DecisionId, EventId, JobId, ProductId, PurchaseId, RecordId, SourceId};
 use crate::customer::{EventKey, PurchaseKey};
 use async_graphql::ID;
 use base64::Engine as _;
@@ -18,9 +18,11 @@ pub enum NodeId {
     Product(ProductId),
     RejectedItem(Uuid),
     Job(JobId),
+    Decision(DecisionId),
+    HeldItem(Uuid),
 }
 
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 10] = [
     ("cus_", "Customer"),
     ("rec_", "Record"),
     ("src_", "Source"),
@@ -29,6 +31,8 @@ const KINDS: [(&str, &str); 8] = [
     ("prd_", "Product"),
     ("rej_", "RejectedItem"),
     ("job_", "Job"),
+    ("dec_", "IdentityDecision"),
+    ("hld_", "HeldItem"),
 ];
 
 impl NodeId {
@@ -60,6 +64,8 @@ impl NodeId {
             "prd_" => Self::Product(ProductId(id(0..16)?)),
             "rej_" => Self::RejectedItem(id(0..16)?),
             "job_" => Self::Job(JobId(id(0..16)?)),
+            "dec_" => Self::Decision(DecisionId(id(0..16)?)),
+            "hld_" => Self::HeldItem(id(0..16)?),
             _ => return Err(not_one()),
         })
     }
@@ -71,7 +77,9 @@ impl NodeId {
             | Self::Source(SourceId(id))
             | Self::Product(ProductId(id))
             | Self::RejectedItem(id)
-            | Self::Job(JobId(id)) => id.as_bytes().to_vec(),
+            | Self::Job(JobId(id))
+            | Self::Decision(DecisionId(id))
+            | Self::HeldItem(id) => id.as_bytes().to_vec(),
             Self::Event(key) => [key.record.0.into_bytes(), key.id.0.into_bytes()].concat(),
             Self::Purchase(key) => [key.record.0.into_bytes(), key.id.0.into_bytes()].concat(),
         };
@@ -89,6 +97,8 @@ impl NodeId {
             Self::Product(_) => 5,
             Self::RejectedItem(_) => 6,
             Self::Job(_) => 7,
+            Self::Decision(_) => 8,
+            Self::HeldItem(_) => 9,
         }]
     }
 
@@ -113,6 +123,18 @@ expect_kind! {
     customer_id, Customer, CustomerId, "Customer";
     source_id, Source, SourceId, "Source";
     job_id, Job, JobId, "Job";
+    record_id, Record, RecordId, "Record";
+    decision_id, Decision, DecisionId, "IdentityDecision";
+    held_item_id, HeldItem, Uuid, "HeldItem";
+}
+
+/// The record that an id of a record or a customer stands for: a customer's id is the id of one of its records.
+pub fn record_of(id: &ID) -> Result<RecordId, String> {
+    match NodeId::parse(id)? {
+        NodeId::Record(id) => Ok(id),
+        NodeId::Customer(id) => Ok(RecordId(id.0)),
+        other => Err(other.wrong_kind("Record or Customer")),
+    }
 }
 
 /// Whether a text is one of our ids, which no channel may use as a user id.

@@ -3,10 +3,11 @@
 use super::catalogue::{ApiKeyNode, EventDefinitionNode, RejectedItemNode, TraitDefinitionNode};
 use super::connection::{COUNTED_TO, Connection, Count, page};
 use super::customer::CustomerNode;
+use super::decision::{DecisionNode, HeldItemNode, PathNode};
 use super::guard::Needs;
 use super::job::JobNode;
 use super::kinds::IdentifierKind;
-use super::loaders::{CustomerOf, JobOf, ProductOf, RecordOf, SourceOf, ask};
+use super::loaders::{CustomerOf, DecisionOf, JobOf, ProductOf, RecordOf, SourceOf, ask};
 use super::node_id::{self, NodeId};
 use super::record::{RecordNode, SourceNode};
 use super::scalars::DateTime;
@@ -15,6 +16,7 @@ use super::{error, services};
 use crate::access::{self, Scope};
 use crate::base::paging::Slice;
 use crate::customer;
+use crate::identity::store::{decisions, evidence};
 use crate::identity::{self, Verdict};
 use crate::ingest;
 use crate::ingest::store::RejectedFilter;
@@ -35,6 +37,8 @@ pub enum Node {
     Product(ProductNode),
     RejectedItem(RejectedItemNode),
     Job(JobNode),
+    IdentityDecision(DecisionNode),
+    HeldItem(HeldItemNode),
 }
 
 /// A value by which a customer is recognised, as anybody would type it.
@@ -148,6 +152,40 @@ impl Query {
         Ok(Connection::new(slice, after.as_deref(), |item| (item.received_at, item.id), RejectedItemNode).counted(count))
     }
 
+    /// What waits for a person, the oldest first: resolve it with `heldItemResolve`.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn held_items(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100.")] first: i32,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<HeldItemNode>> {
+        let page = page(first, after.as_deref())?;
+        let slice = read(decisions::held_items(services(ctx)?.store.reader(), &page).await)?;
+        let count: Count = Arc::new(|store| Box::pin(async move { evidence::count_held(store.reader(), COUNTED_TO + 1).await }));
+        Ok(Connection::new(slice, after.as_deref(), |item| (item.arrival, item.id), HeldItemNode).counted(count))
+    }
+
+    /// Why two records, or what was two customers, are one customer: the shortest chain of evidence; null when they are not one customer,
+    /// or one of them does not exist. A customer's id stands for the record that has it as its own.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn identity_explain(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The id of a record, or any id of a customer.")] a: ID,
+        #[graphql(desc = "Another.")] b: ID,
+    ) -> Option<Result<PathNode>> {
+        let found = async {
+            let a = node_id::record_of(&a).map_err(|reason| error::bad_input("a", reason))?;
+            let b = node_id::record_of(&b).map_err(|reason| error::bad_input("b", reason))?;
+            let services = services(ctx)?;
+            let rules = services.rules.standing().rules;
+            let explanation = read(evidence::explain(services.store.reader(), &rules, a, b).await)?;
+            Ok(explanation.map(PathNode))
+        };
+        found.await.transpose()
+    }
+
     /// A background job; null when there is none with this id.
     #[graphql(guard = "Needs(Scope::Read)")]
     async fn job(&self, ctx: &Context<'_>, #[graphql(desc = "The job's id.")] id: ID) -> Option<Result<JobNode>> {
@@ -228,6 +266,10 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             .map(RejectedItemNode)
             .map(Node::RejectedItem),
         NodeId::Job(id) => ask(ctx, JobOf(id)).await?.map(JobNode).map(Node::Job),
+        NodeId::Decision(id) => ask(ctx, DecisionOf(id)).await?.map(DecisionNode).map(Node::IdentityDecision),
+        NodeId::HeldItem(id) => read(decisions::held_item(reader, id).await)?
+            .map(HeldItemNode)
+            .map(Node::HeldItem),
     })
 }
 

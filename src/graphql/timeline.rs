@@ -1,5 +1,6 @@
 //! What a customer did and bought: the entries of a timeline.
 
+use super::decision::DecisionNode;
 use super::error;
 use super::kinds::{Channel, EventKind};
 use super::loaders::{LinesOf, ProductOf, RecordOf, ask};
@@ -21,6 +22,7 @@ use serde_json::Value;
 pub enum TimelineEntry {
     Event(EventNode),
     Purchase(PurchaseNode),
+    IdentityDecision(DecisionNode),
 }
 
 impl From<Entry> for TimelineEntry {
@@ -32,7 +34,8 @@ impl From<Entry> for TimelineEntry {
     }
 }
 
-async fn record_node(ctx: &Context<'_>, id: RecordId) -> Result<RecordNode> {
+/// A record that is referred to, which is never missing.
+pub async fn record_node(ctx: &Context<'_>, id: RecordId) -> Result<RecordNode> {
     let record = ask(ctx, RecordOf(id)).await?;
     record
         .map(RecordNode)

@@ -7,8 +7,10 @@
 //! Owns `record`, `identifier`, `link`, `identity_decision`, `decision_record`, `held_item`, `identity_rules`. Leaves to others: which
 //! values survive (`customer`) and the commit (`pipeline`).
 
+pub mod because;
 pub mod decision;
 mod directory;
+pub mod explain;
 mod model;
 mod normalise;
 pub mod place;

@@ -3,6 +3,10 @@
 //! Promises: a decision and all that follows from it are one commit; it is recorded with its doer and reason before anybody sees its
 //! effect; it re-places the records that the rules name and no others; what it cannot do it refuses, naming what stands in the way.
 
+mod held;
+
+pub use held::{HeldAction, Resolved, resolve_held};
+
 use crate::access::{Actor, note_deed};
 use crate::base::{CustomerId, DecisionId, Instant, Kind, RecordId};
 use crate::feed::{Log, TransactionId};
@@ -39,6 +43,12 @@ pub enum MendError {
     NotFound { field: &'static str, what: &'static str },
     #[error("{message}")]
     Conflict { field: &'static str, message: String },
+    #[error("the decision {decision} keeps records of the two apart: revoke it first (identityDecisionRevoke), if it is wrong")]
+    KeptApart { field: &'static str, decision: DecisionId },
+    #[error("the decision {by} has taken it back already")]
+    TakenBack { by: DecisionId },
+    #[error("the record {record} does not belong to this customer")]
+    OfAnother { record: RecordId },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -57,14 +67,19 @@ impl MendError {
         match self {
             Self::Invalid { .. } => Kind::Invalid,
             Self::NotFound { .. } => Kind::NotFound,
-            Self::Conflict { .. } => Kind::Conflict,
+            Self::Conflict { .. } | Self::KeptApart { .. } | Self::TakenBack { .. } | Self::OfAnother { .. } => Kind::Conflict,
             Self::Store(error) => error.kind(),
         }
     }
 
     pub fn field(&self) -> &'static str {
         match self {
-            Self::Invalid { field, .. } | Self::NotFound { field, .. } | Self::Conflict { field, .. } => field,
+            Self::Invalid { field, .. }
+            | Self::NotFound { field, .. }
+            | Self::Conflict { field, .. }
+            | Self::KeptApart { field, .. } => field,
+            Self::TakenBack { .. } => "id",
+            Self::OfAnother { .. } => "records",
             Self::Store(_) => "input",
         }
     }
@@ -220,6 +235,11 @@ impl Mending {
         // As they are under lock: whoever was merged meanwhile is decided about as what they are now.
         let today = |record: &RecordId| Some((*record, scene.customer_before(*record)?));
         let named = seeds.records.iter().filter_map(today).collect();
+        // Somebody may have shown the value for the first time meanwhile, and what they showed before was not loaded.
+        let owner = value.as_ref().and_then(|value| scene.neighbourhood.owner_of(value.id));
+        if owner.is_some_and(|owner| !seeds.records.contains(&owner)) {
+            return Err(StoreError::LostRace.into());
+        }
         let record = NewDecision {
             id: DecisionId(services.store.ids().time_ordered(now)),
             arrival: services.arrivals.reserve(now, scene.latest_arrival, 1),
@@ -265,11 +285,10 @@ impl Mending {
     }
 
     fn check_parting(&self, parting: Option<DecisionId>, field: &'static str) -> Result<(), MendError> {
-        let Some(decision) = parting else { return Ok(()) };
-        let message = format!(
-            "the decision {decision} keeps records of the two apart: revoke it first (identityDecisionRevoke), if it is wrong"
-        );
-        Err(MendError::Conflict { field, message })
+        match parting {
+            Some(decision) => Err(MendError::KeptApart { field, decision }),
+            None => Ok(()),
+        }
     }
 
     fn split(&mut self, customer: CustomerId, records: &[RecordId]) -> Result<(), MendError> {
@@ -289,10 +308,7 @@ impl Mending {
                     field: "records",
                     what: "record",
                 },
-                Some(_) => MendError::Conflict {
-                    field: "records",
-                    message: format!("the record {stranger} does not belong to this customer"),
-                },
+                Some(_) => MendError::OfAnother { record: *stranger },
             });
         }
         let rest: BTreeSet<RecordId> = all.difference(&side).copied().collect();
@@ -360,8 +376,7 @@ impl Mending {
             });
         };
         if let Some(by) = revoked.revoked_by {
-            let message = format!("the decision {by} has taken it back already");
-            return Err(MendError::Conflict { field: "id", message });
+            return Err(MendError::TakenBack { by: DecisionId(by) });
         }
         if records.is_empty() {
             let message = match revoked.kind {

@@ -431,6 +431,7 @@ fn guards() -> BTreeMap<String, Scope> {
         ("query", "\nimpl Query {"),
         ("mutation", "\nimpl Administration {"),
         ("ingest", "\nimpl Ingestion {"),
+        ("identity", "\nimpl Mending {"),
     ];
     for (file, begin) in roots {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/graphql/{file}.rs"));

@@ -7,6 +7,7 @@ mod clients;
 mod crash;
 mod crowd;
 mod ddl;
+mod decisions;
 mod doors;
 mod gate;
 mod histories;

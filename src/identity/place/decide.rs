@@ -46,6 +46,17 @@ impl Decree {
     fn is_apart(&self) -> bool {
         self.effect == Effect::Apart
     }
+
+    /// Those that join records, unless a later one parts the same records.
+    pub fn standing_bonds(decrees: &[Self]) -> impl Iterator<Item = &Self> {
+        let (apart, together): (Vec<&Self>, Vec<&Self>) = decrees.iter().partition(|decree| decree.is_apart());
+        together.into_iter().filter(move |bond| {
+            let mut later = apart
+                .iter()
+                .filter(|other| (other.arrival, other.id) > (bond.arrival, bond.id));
+            !later.any(|other| other.separates(bond))
+        })
+    }
 }
 
 impl Neighbourhood {

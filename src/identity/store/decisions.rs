@@ -189,35 +189,6 @@ pub async fn revoke(db: &impl ConnectionTrait, decision: DecisionId, by: Decisio
     Ok(true)
 }
 
-/// The decisions about any of these records, the newest first; the key of a page is (arrival, id).
-pub async fn history_of(
-    db: &impl ConnectionTrait,
-    records: &[RecordId],
-    page: &Page<(i64, Uuid)>,
-) -> Result<Slice<identity_decision::Model>, StoreError> {
-    let backend = db.get_database_backend();
-    let mut values = vec![
-        ids_value(backend, records.iter().map(|id| id.0)),
-        i64::try_from(page.first + 1).unwrap_or(i64::MAX).into(),
-    ];
-    let mut condition = "";
-    if let Some((arrival, id)) = page.after {
-        condition = "AND (arrival, decision_id) < ($3, $4)";
-        values.extend([arrival.into(), id.into()]);
-    }
-    let sql = format!(
-        "SELECT d.* FROM identity_decision d JOIN
-            (SELECT DISTINCT decision_id, arrival FROM decision_record WHERE {} {condition}
-             ORDER BY arrival DESC, decision_id DESC LIMIT $2) r ON r.decision_id = d.id
-         ORDER BY d.arrival DESC, d.id DESC",
-        any_of(backend, "record_id", 1)
-    );
-    let rows = identity_decision::Model::find_by_statement(Statement::from_sql_and_values(backend, sql, values))
-        .all(db)
-        .await?;
-    Ok(Slice::from_one_more(rows, page.first))
-}
-
 /// What waits for somebody, the oldest first; the key of a page is (arrival, id).
 pub async fn held_items(db: &impl ConnectionTrait, page: &Page<(i64, Uuid)>) -> Result<Slice<held_item::Model>, StoreError> {
     let backend = db.get_database_backend();

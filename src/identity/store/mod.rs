@@ -2,6 +2,7 @@
 //! `neighbours` reads under lock, and nothing else.
 
 pub mod decisions;
+pub mod evidence;
 pub mod neighbours;
 
 use super::{Identifier, NewRecord, Record, RecordTraits};

@@ -72,7 +72,7 @@ pub async fn look(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<I
             known.records.insert(record, KnownRecord { customer, siblings });
         }
         let Some(identifier) = identifier else { continue };
-        if let Some(state) = IdentifierState::try_get_by_index(&row, 4).ok() {
+        if let Ok(state) = IdentifierState::try_get_by_index(&row, 4) {
             let owner = row.try_get_by_index::<Option<Uuid>>(5)?.map(CustomerId);
             let is_contended = row.try_get_by_index(7)?;
             known.values.insert(

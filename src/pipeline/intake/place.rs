@@ -249,7 +249,14 @@ impl GroupPlacing<'_> {
                 ..self.decision(item, kind)
             });
         }
-        let shared = |value: &&_| !placement.rejected.iter().any(|(rejected, _)| rejected == *value);
+        // The alarm has listed its values above; whatever else stood against a value, that too many share it is news of its own.
+        let is_alarm = |rejection: &Rejection| matches!(rejection, Rejection::TooManyJoins { .. });
+        let shared = |value: &&_| {
+            !placement
+                .rejected
+                .iter()
+                .any(|(rejected, why)| rejected == *value && is_alarm(why))
+        };
         for value in placement.quarantined.iter().filter(shared) {
             self.placed.decisions.push(NewDecision {
                 identifier: Some(*value),
