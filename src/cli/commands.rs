@@ -2,11 +2,12 @@
 
 use super::server::{Server, cannot_open, open_store, pending_migrations};
 use super::settings::{self, Origins, Settings};
-use super::{demo, telemetry};
+use super::{demo, telemetry, test};
 use crate::access::{self, Actor, NewKey, Scope};
 use crate::base::paging::Page;
 use crate::base::{Clock, Ids, Instant};
 use crate::graphql;
+use crate::identity::store::decisions;
 use crate::ingest;
 use crate::ingest::source::NewSource;
 use crate::store::{self, DatabaseOptions, Store};
@@ -26,6 +27,7 @@ use std::path::PathBuf;
   tributary source add --key web --name \"Web shop\" --channel web
   tributary key create --name \"back office\" --scope read --scope read:pii
   tributary doctor                                          is this installation sound?
+  tributary test scenarios.json                             do my identity rules do what I mean?
 
 Settings: config/default.toml lists them all. Override with --config FILE, or TRIBUTARY_SECTION__KEY in the environment."
 )]
@@ -69,6 +71,9 @@ enum Command {
     /// Is this installation sound? Exit status 1 when it is not.
     #[command(after_help = "Example:\n  tributary doctor --database-url postgres://tributary@db/tributary")]
     Doctor,
+    /// Try identity rules on scenarios: given records and decisions, then the expected customers. Touches no data.
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::Test),
 }
 
 #[derive(Debug, Args)]
@@ -147,18 +152,8 @@ enum KeyCommand {
 }
 
 fn channel(text: &str) -> Result<Channel, String> {
-    Ok(match text.to_ascii_lowercase().replace('_', "-").as_str() {
-        "web" => Channel::Web,
-        "app" => Channel::App,
-        "pos" => Channel::Pos,
-        "crm" => Channel::Crm,
-        "email" => Channel::Email,
-        "call-centre" | "call-center" => Channel::CallCentre,
-        "social" => Channel::Social,
-        "import" => Channel::Import,
-        "other" => Channel::Other,
-        _ => return Err("use web, app, pos, crm, email, call-centre, social, import or other".to_owned()),
-    })
+    let names = "use web, app, pos, crm, email, call-centre, social, import or other";
+    ingest::source::channel_named(text).ok_or_else(|| names.to_owned())
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
@@ -179,6 +174,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     if matches!(cli.command, Command::Serve(Serve { demo: true, .. })) {
         demo::prepare(&mut settings, &Ids::system());
     }
+    if matches!(cli.command, Command::Test(_)) {
+        // Its output is for people and CI; what migrates a scratch database is no news.
+        settings.log.level = "warn".to_owned();
+    }
     telemetry::start(&settings.log);
     match cli.command {
         Command::Serve(serve) => run_server(settings, serve.demo).await,
@@ -187,6 +186,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Source(command) => source(&opened(&settings).await?, command).await,
         Command::Key(command) => key(&opened(&settings).await?, command).await,
         Command::Doctor => doctor(&settings).await,
+        Command::Test(test) => test::run(&settings, cli.database_url.as_deref(), &test).await,
     }
 }
 
@@ -228,13 +228,13 @@ async fn run_server(settings: Settings, is_demo: bool) -> anyhow::Result<()> {
 }
 
 /// SIGTERM and SIGINT.
-struct Signals {
+pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn install() -> anyhow::Result<Self> {
+    pub(super) fn install() -> anyhow::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -242,7 +242,7 @@ impl Signals {
         })
     }
 
-    async fn first(&mut self) {
+    pub(super) async fn first(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -387,6 +387,8 @@ async fn key(store: &Store, command: KeyCommand) -> anyhow::Result<()> {
 }
 
 async fn doctor(settings: &Settings) -> anyhow::Result<()> {
+    // Unsound ones were refused with the other settings.
+    let rules = format!("identity rules: {}", settings.identity.origin());
     let options = DatabaseOptions {
         create: false,
         ..settings.database_options()
@@ -397,6 +399,7 @@ async fn doctor(settings: &Settings) -> anyhow::Result<()> {
             "ok      there is no database at {} yet: `serve` makes it",
             store::place_of(&options.url)
         );
+        say!("ok      {rules}");
         return Ok(());
     }
     let store = store::open(&options, Ids::system())
@@ -408,6 +411,7 @@ async fn doctor(settings: &Settings) -> anyhow::Result<()> {
         say!("{} {line}", if good { "ok     " } else { "PROBLEM" });
     };
     report(true, format!("database answers ({:?})", store.backend()));
+    report(true, rules);
     for finding in store::check(&store).await? {
         let remedy = finding.remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default();
         report(
@@ -427,6 +431,13 @@ async fn doctor(settings: &Settings) -> anyhow::Result<()> {
         Err(error) => report(false, error.to_string()),
     }
     if store.is_installed() {
+        if let Some(published) = decisions::standing_rules(store.reader()).await? {
+            let line = format!(
+                "identity rules: version {} is published and stands instead",
+                published.version
+            );
+            report(true, line);
+        }
         let sources = ingest::store::sources(store.reader(), &Page { first: 1, after: None }).await?;
         let hint = if sources.rows.is_empty() {
             "no source yet: `tributary source add` makes one"

@@ -9,8 +9,11 @@ macro_rules! say {
 }
 mod commands;
 mod demo;
+mod rules;
+mod scratch;
 pub mod server;
 pub mod settings;
 mod telemetry;
+mod test;
 
 pub use commands::{Cli, run};

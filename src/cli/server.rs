@@ -1,14 +1,11 @@
 //! A running server: opened, listening, and stopped without losing anything.
 
 use super::settings::Settings;
-use crate::access::Keyring;
 use crate::base::{Clock, Ids};
 use crate::graphql::{Door, GraphqlOptions, is_node_id};
 use crate::http::{self, Doors, Readiness, TrackingOptions, install_metrics};
 use crate::identity::RulesDirectory;
-use crate::ingest::{Catalogue, Limits, SourceDirectory};
-use crate::job::Nudge;
-use crate::pipeline::intake::Arrivals;
+use crate::ingest::Limits;
 use crate::pipeline::queue::{self, Committers, Intake};
 use crate::pipeline::records::RecordsDoor;
 use crate::pipeline::{Services, jobs};
@@ -17,7 +14,6 @@ use crate::worker::{self, Worker};
 use anyhow::{Context as _, bail};
 use migration::{Migrator, MigratorTrait as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -99,37 +95,36 @@ pub async fn pending_migrations(store: &Store) -> anyhow::Result<Vec<String>> {
     Ok(known.into_iter().filter(|name| !applied.contains(name)).collect())
 }
 
+/// The door for records, with the limits of the settings.
+pub fn records_door(settings: &Settings, intake: Intake) -> RecordsDoor {
+    RecordsDoor {
+        intake,
+        limits: Limits {
+            event_bytes: settings.ingest.max_event_bytes,
+            events: settings.ingest.max_batch_events,
+        },
+        protected_traits: settings.ingest.protected_traits.clone().into(),
+        is_internal_id: is_node_id,
+    }
+}
+
 impl Server {
     /// Starts everything; answers when the port is open.
     pub async fn start(settings: &Settings, store: Store, clock: Clock) -> anyhow::Result<Self> {
-        let catalogue = Catalogue::load(&store).await?;
         let preset = Some(settings.auth.admin_key.as_str()).filter(|key| !key.is_empty());
-        let services = Services {
-            keyring: Keyring::new(store.clone(), preset),
-            sources: SourceDirectory::new(store.clone()),
-            catalogue,
-            rules: RulesDirectory::new(settings.identity_rules()?)?,
-            arrivals: Arrivals::default(),
-            jobs: Nudge::default(),
-            clock,
-            store,
-        };
+        let rules = RulesDirectory::new(settings.identity_rules()?)?;
+        let services = Services::open(store, clock, rules, preset).await?;
         let (intake, committers) = queue::start(services.clone(), settings.ingest.committers, settings.ingest.queue_events);
         let readiness = Readiness::default();
-        let limits = Limits {
-            event_bytes: settings.ingest.max_event_bytes,
-            events: settings.ingest.max_batch_events,
-        };
-        let protected_traits: Arc<[String]> = settings.ingest.protected_traits.clone().into();
-        let records = RecordsDoor {
-            intake: intake.clone(),
-            limits,
-            protected_traits: protected_traits.clone(),
-            is_internal_id: is_node_id,
-        };
+        let records = records_door(settings, intake.clone());
         let doors = Doors {
             services: services.clone(),
             intake: intake.clone(),
+            tracking: TrackingOptions {
+                limits: records.limits,
+                max_batch_bytes: settings.ingest.max_batch_bytes,
+                protected_traits: records.protected_traits.clone(),
+            },
             graphql: Door::new(
                 services.clone(),
                 records,
@@ -137,11 +132,6 @@ impl Server {
                     introspection: settings.graphql.introspection,
                 },
             ),
-            tracking: TrackingOptions {
-                limits,
-                max_batch_bytes: settings.ingest.max_batch_bytes,
-                protected_traits,
-            },
             readiness: readiness.clone(),
             metrics: install_metrics(),
             console: settings.server.console,

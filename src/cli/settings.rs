@@ -2,9 +2,6 @@
 //!
 //! The commented `config/default.toml` is the schema: a key is known if it stands there, and has the type it has there.
 
-use crate::customer::Survivorship;
-use crate::identity::Rules;
-use crate::identity::rules::RulesError;
 use crate::store::backend_of;
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
@@ -74,6 +71,8 @@ pub struct Ingest {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Identity {
     pub phone_region: String,
+    pub rules_file: String,
+    pub rules_base: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -310,8 +309,17 @@ impl Settings {
             level.is_ok(),
             "log.level must be error, warn, info, debug, trace or a list such as info,tributary::pipeline=debug",
         );
-        if let Err(problem) = self.identity_rules() {
-            problems.push(format!("identity.{problem}"));
+        require(
+            matches!(self.identity.rules_base.as_str(), "defaults" | "nothing"),
+            "identity.rules_base must be defaults or nothing",
+        );
+        let is_bare = self.identity.rules_base == "nothing" && self.identity.rules_file.is_empty();
+        require(
+            !is_bare,
+            "identity.rules_base = \"nothing\" needs identity.rules_file: without it there is no rule at all",
+        );
+        if !is_bare && let Err(problem) = self.identity_rules() {
+            problems.push(problem.to_string());
         }
         if let Err(problem) = backend_of(&self.database.url) {
             problems.push(format!("database.url {problem}"));
@@ -331,15 +339,6 @@ impl Settings {
             ingest_statement_timeout: Duration::from_millis(database.ingest_statement_timeout_ms),
             create: true,
         }
-    }
-
-    /// The shop's rules with the configured region.
-    pub fn identity_rules(&self) -> Result<serde_json::Value, RulesError> {
-        let over = serde_json::json!({"phone_region": self.identity.phone_region});
-        let rules = Rules::overlay(&Rules::shop_json(), &over);
-        let parsed = Rules::parse(&rules)?;
-        Survivorship::parse(&parsed.golden)?;
-        Ok(rules)
     }
 
     /// Whether `serve` migrates by itself.
@@ -394,6 +393,64 @@ mod tests {
             (key, "127.0.0.1:2")
         );
         assert_eq!(settings.ingest.protected_traits, ["a", "b"]);
+    }
+
+    #[test]
+    fn the_rules_file_is_laid_over_its_base_and_its_mistakes_are_named() {
+        let file = std::env::temp_dir().join(format!("tributary-rules-{}.json", std::process::id()));
+        let path = file.to_str().expect("a path");
+        let with = |base: &str, text: &str| {
+            std::fs::write(&file, text).expect("written");
+            let settings = with_environment(&[
+                ("TRIBUTARY_IDENTITY__RULES_FILE", path),
+                ("TRIBUTARY_IDENTITY__RULES_BASE", base),
+                ("TRIBUTARY_IDENTITY__PHONE_REGION", "AU"),
+            ]);
+            settings.map(|settings| settings.identity_rules().expect("checked"))
+        };
+        let over = r#"{"shared_after": 3, "identifiers": {"email": {"priority": 1}}}"#;
+        let laid = with("defaults", over).expect("sound");
+        assert_eq!((&laid["phone_region"], &laid["shared_after"]), (&"AU".into(), &3.into()));
+        assert_eq!(laid["identifiers"]["email"]["limit"], 5);
+        let alone = with("nothing", over).expect("sound");
+        assert_eq!(alone["identifiers"].as_object().expect("types").len(), 1);
+        assert_eq!(alone["phone_region"], "AU");
+        assert_eq!(
+            with("nothing", r#"{"phone_region": "CN", "identifiers": {}}"#).expect("sound")["phone_region"],
+            "CN"
+        );
+        for (base, text, expected) in [
+            (
+                "defaults",
+                r#"{"identifiers": {"email": {"limit": -1}}}"#,
+                "identifiers.email: invalid value",
+            ),
+            (
+                "defaults",
+                r#"{"golden": {"city": {"strategy": "newest"}}}"#,
+                "golden.city.strategy: ",
+            ),
+            ("defaults", r#"{"shared_after": 3, "shared_after": 4}"#, "shared_after: "),
+            ("defaults", "{\n  oops", "line 2 column 3"),
+            ("defaults", "[]", "a rule set is a JSON object"),
+            ("nothing", "{}", "missing field `identifiers`"),
+            ("shop", "{}", "identity.rules_base must be defaults or nothing"),
+        ] {
+            let problems = with(base, text).expect_err(text);
+            assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
+            assert!(
+                base == "shop" || problems[0].starts_with("identity.rules_file: "),
+                "{problems:?}"
+            );
+        }
+        std::fs::remove_file(&file).expect("removed");
+        let problems = with_environment(&[("TRIBUTARY_IDENTITY__RULES_FILE", path)]).expect_err("missing");
+        assert!(problems[0].contains("cannot read"), "{problems:?}");
+        let problems = with_environment(&[("TRIBUTARY_IDENTITY__RULES_BASE", "nothing")]).expect_err("bare");
+        assert!(
+            problems.len() == 1 && problems[0].contains("needs identity.rules_file"),
+            "{problems:?}"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::Golden;
 use crate::base::{EventId, Instant, RecordId};
 use crate::identity::rules::RulesError;
 use crate::identity::{RecordTraits, Stated, folded, says_nothing};
+use crate::ingest::source::channel_named;
 use crate::ingest::traits::canonical_name;
 use entity::Channel;
 use serde_json::{Map, Value};
@@ -244,26 +245,10 @@ fn preferred(path: &str, sources: Option<&Value>) -> Result<Vec<Preferred>, Rule
                 "must be the key of a source or the name of a channel",
             ));
         }
-        let channel = channel_of(&key);
+        let channel = channel_named(&key);
         preferred.push(Preferred { key, channel });
     }
     Ok(preferred)
-}
-
-/// Rule sets write channels as GraphQL or the command line do, in lower case; `call` is short for the call centre.
-fn channel_of(name: &str) -> Option<Channel> {
-    Some(match name.replace('-', "_").as_str() {
-        "web" => Channel::Web,
-        "app" => Channel::App,
-        "pos" => Channel::Pos,
-        "crm" => Channel::Crm,
-        "email" => Channel::Email,
-        "call" | "call_centre" | "call_center" => Channel::CallCentre,
-        "social" => Channel::Social,
-        "import" => Channel::Import,
-        "other" => Channel::Other,
-        _ => return None,
-    })
 }
 
 fn fault(path: impl Into<String>, problem: impl Into<String>) -> RulesError {

@@ -35,7 +35,7 @@ fn speaker(n: u128, line: &str) -> Speaker {
     Speaker {
         record: RecordId(uuid::Uuid::from_u128(n)),
         source_key: key.to_owned(),
-        channel: channel_of(channel).unwrap(),
+        channel: channel_named(channel).unwrap(),
         trust: trust.parse().unwrap(),
         traits,
     }
@@ -299,9 +299,9 @@ fn every_channel_has_its_name() {
         ("import", Channel::Import),
         ("other", Channel::Other),
     ] {
-        assert_eq!(channel_of(name), Some(channel), "{name}");
+        assert_eq!(channel_named(name), Some(channel), "{name}");
     }
-    assert_eq!(channel_of("fax"), None);
+    assert_eq!(channel_named("fax"), None);
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn the_scenario_of_the_golden_record_ends_as_it_says() {
         speakers.push(Speaker {
             record: RecordId(id),
             source_key: format!("source-{n}"),
-            channel: channel_of(channel).unwrap(),
+            channel: channel_named(channel).unwrap(),
             trust: 0,
             traits,
         });

@@ -83,20 +83,30 @@ pub struct RulesError {
     pub problem: String,
 }
 
+/// The keys there are. Their values are read one by one, so that what is wrong with one is said of it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stated {
-    phone_region: String,
-    identifiers: BTreeMap<String, TypeRule>,
-    shared_after: Option<usize>,
+    phone_region: Value,
+    identifiers: BTreeMap<String, Value>,
     #[serde(default)]
-    blocked: BTreeMap<String, StatedBlocked>,
+    shared_after: Value,
+    #[serde(default)]
+    blocked: BTreeMap<String, Value>,
     #[serde(default = "default_max_records")]
-    max_records: usize,
+    max_records: Value,
     #[serde(default)]
-    over_merge_alarm: Option<OverMergeAlarm>,
+    over_merge_alarm: Value,
     #[serde(default)]
     golden: Value,
+}
+
+/// The value under a path.
+fn read<T: serde::de::DeserializeOwned>(value: &Value, path: &str) -> Result<T, RulesError> {
+    T::deserialize(value).map_err(|error| RulesError {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    })
 }
 
 #[derive(Deserialize)]
@@ -108,8 +118,8 @@ struct StatedBlocked {
     regex: Vec<String>,
 }
 
-const fn default_max_records() -> usize {
-    10_000
+fn default_max_records() -> Value {
+    10_000.into()
 }
 
 /// What becomes of a value on its way to be an identifier.
@@ -169,15 +179,21 @@ impl Rules {
             path: path.to_owned(),
             problem,
         };
-        let stated = Stated::deserialize(config).map_err(|error| fault("rules", error.to_string()))?;
-        if !normalise::is_region(&stated.phone_region) {
+        let stated: Stated = read(config, "rules")?;
+        let phone_region: String = read(&stated.phone_region, "phone_region")?;
+        if !normalise::is_region(&phone_region) {
             return Err(fault(
                 "phone_region",
-                format!("{} is no region: use a code such as US or CN", stated.phone_region),
+                format!("{phone_region} is no region: use a code such as US or CN"),
             ));
+        }
+        let mut types = BTreeMap::new();
+        for (type_name, rule) in &stated.identifiers {
+            types.insert(type_name.clone(), read(rule, &format!("identifiers.{type_name}"))?);
         }
         let mut blocked = BTreeMap::new();
         for (type_name, stated) in stated.blocked {
+            let stated: StatedBlocked = read(&stated, &format!("blocked.{type_name}"))?;
             let mut regex = Vec::with_capacity(stated.regex.len());
             for pattern in stated.regex {
                 let path = format!("blocked.{type_name}.regex");
@@ -187,12 +203,12 @@ impl Rules {
             blocked.insert(type_name, Blocked { exact, regex });
         }
         Ok(Self {
-            phone_region: stated.phone_region,
-            types: stated.identifiers,
-            shared_after: stated.shared_after,
+            phone_region,
+            types,
+            shared_after: read(&stated.shared_after, "shared_after")?,
             blocked,
-            max_records: stated.max_records,
-            over_merge_alarm: stated.over_merge_alarm,
+            max_records: read(&stated.max_records, "max_records")?,
+            over_merge_alarm: read(&stated.over_merge_alarm, "over_merge_alarm")?,
             golden: stated.golden,
         })
     }
@@ -345,5 +361,9 @@ mod tests {
         assert_eq!(broken(json!({"phone_region": "Mars"})), "phone_region");
         assert_eq!(broken(json!({"blocked": {"email": {"regex": ["("]}}})), "blocked.email.regex");
         assert_eq!(broken(json!({"colour": "red"})), "rules");
+        let mistyped = json!({"identifiers": {"email": {"on_conflict": "never"}}});
+        assert_eq!(broken(mistyped), "identifiers.email");
+        assert_eq!(broken(json!({"shared_after": "3"})), "shared_after");
+        assert_eq!(broken(json!({"blocked": {"*": {"exact": "x"}}})), "blocked.*");
     }
 }

@@ -22,6 +22,15 @@ pub struct JsonFault {
     pub field: String,
 }
 
+impl fmt::Display for JsonFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
 impl From<JsonFault> for Refusal {
     fn from(fault: JsonFault) -> Self {
         Self {

@@ -8,7 +8,7 @@ pub mod body;
 pub mod catalogue;
 mod commerce;
 pub mod item;
-mod json;
+pub mod json;
 pub mod message;
 pub mod segment;
 pub mod source;

@@ -24,6 +24,22 @@ pub fn own_limit(own: Option<i64>, default: usize) -> usize {
     own.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(default)
 }
 
+/// A channel by the name people type: as GraphQL or the command line write it, in any case; `call` is short for the call centre.
+pub fn channel_named(name: &str) -> Option<Channel> {
+    Some(match name.trim().to_lowercase().replace('-', "_").as_str() {
+        "web" => Channel::Web,
+        "app" => Channel::App,
+        "pos" => Channel::Pos,
+        "crm" => Channel::Crm,
+        "email" => Channel::Email,
+        "call" | "call_centre" | "call_center" => Channel::CallCentre,
+        "social" => Channel::Social,
+        "import" => Channel::Import,
+        "other" => Channel::Other,
+        _ => return None,
+    })
+}
+
 /// What is wanted of a new source.
 #[derive(Clone, Debug)]
 pub struct NewSource {
@@ -213,7 +229,8 @@ fn apply(source: &mut source::Model, change: &SourceChange) {
     source.review_aliases = change.review_aliases.unwrap_or(source.review_aliases);
 }
 
-fn check_key(key: &str) -> Result<(), SourceError> {
+/// Whether a text can be the key of a source.
+pub fn check_key(key: &str) -> Result<(), SourceError> {
     let well_formed = !key.is_empty()
         && key.len() <= MAX_KEY_CHARS
         && key

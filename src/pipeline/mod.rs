@@ -3,6 +3,7 @@
 //! `intake` turns accepted messages into records, events, purchases and customers in one commit; `queue` groups what arrives together
 //! into one such commit; `records` takes what servers send of many people at once; `mend` carries out what people decide
 //! about who is who; `unify` lets customers follow their records;
+//! `scenario` plays small histories through these verbs and compares what became of them, for who tests rules;
 //! `timeline` puts what the features know of a customer into one list; `jobs` names what is done in the background.
 
 pub mod intake;
@@ -10,6 +11,7 @@ pub mod jobs;
 pub mod mend;
 pub mod queue;
 pub mod records;
+pub mod scenario;
 mod services;
 pub mod timeline;
 pub mod unify;

@@ -6,7 +6,7 @@ use crate::base::{Clock, Instant};
 use crate::identity::RulesDirectory;
 use crate::ingest::{Catalogue, SourceDirectory};
 use crate::job::Nudge;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,6 +24,20 @@ pub struct Services {
 }
 
 impl Services {
+    /// Puts them together on an open store. `preset_key`: an admin key of the configuration.
+    pub async fn open(store: Store, clock: Clock, rules: RulesDirectory, preset_key: Option<&str>) -> Result<Self, StoreError> {
+        Ok(Self {
+            catalogue: Catalogue::load(&store).await?,
+            keyring: Keyring::new(store.clone(), preset_key),
+            sources: SourceDirectory::new(store.clone()),
+            rules,
+            arrivals: Arrivals::default(),
+            jobs: Nudge::default(),
+            clock,
+            store,
+        })
+    }
+
     pub fn now(&self) -> Instant {
         self.clock.now()
     }

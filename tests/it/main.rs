@@ -18,6 +18,7 @@ mod operations;
 mod purchases;
 mod reading;
 mod records;
+mod scenarios;
 mod schema;
 mod semantics;
 mod statements;

@@ -84,12 +84,23 @@ pub async fn resolve(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<Ha
 
 /// Who owns an identifier; nobody when it is unknown, blocked or held.
 pub async fn owner(db: &impl ConnectionTrait, id: IdentifierId) -> Result<Option<CustomerId>, StoreError> {
+    Ok(owners(db, &[id]).await?.remove(&id))
+}
+
+/// Who owns identifiers; those that nobody owns are missing.
+pub async fn owners(db: &impl ConnectionTrait, ids: &[IdentifierId]) -> Result<HashMap<IdentifierId, CustomerId>, StoreError> {
     let backend = db.get_database_backend();
-    let sql = "SELECT r.customer_id FROM identifier i JOIN record r ON r.id = i.owner_id WHERE i.id = $1 AND i.state IN ($2, $3)";
-    let recognising = [IdentifierState::Active, IdentifierState::Cleared];
-    let values = std::iter::once(id.0.into()).chain(recognising.map(|state| state.to_value().into()));
-    let row = db.query_one_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.map(CustomerId))
+    let sql = format!(
+        "SELECT i.id, r.customer_id FROM identifier i JOIN record r ON r.id = i.owner_id WHERE {} AND i.state IN ($2, $3)",
+        any_of(backend, "i.id", 1)
+    );
+    let recognising = [IdentifierState::Active, IdentifierState::Cleared].map(|state| state.to_value().into());
+    let values = std::iter::once(ids_value(backend, ids.iter().map(|id| id.0))).chain(recognising);
+    let mut owners = HashMap::with_capacity(ids.len());
+    for row in db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
+        owners.insert(IdentifierId(row.try_get_by_index(0)?), CustomerId(row.try_get_by_index(1)?));
+    }
+    Ok(owners)
 }
 
 /// The records of customers, each customer's in order of arrival. Leans on the index (customer_id, arrival, id).
