@@ -18,6 +18,8 @@ pub struct Model {
     pub owner_id: Option<Uuid>,
     pub state: IdentifierState,
     pub arrival: i64,
+    /// The arrival of what put it on hold; null when it is not, or was before this was written down.
+    pub held_at: Option<i64>,
     pub rev: i64,
 }
 

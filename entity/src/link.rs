@@ -14,6 +14,8 @@ pub struct Model {
     pub event_id: Uuid,
     pub arrival: i64,
     pub occurred_at: i64,
+    /// Its place among the values of the message: of equals the first given is tried first.
+    pub place: i16,
     /// The value as it was sent, where the spelling under which it is kept differs.
     pub raw: Option<String>,
 }

@@ -16,6 +16,7 @@ mod m20261122_000005_identity;
 mod m20261122_000006_customer;
 mod m20261122_000007_job;
 mod m20261122_000008_decisions;
+mod m20261122_000009_history;
 
 /// How a table would be spread over several database servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_customer::Migration),
             Box::new(m20261122_000007_job::Migration),
             Box::new(m20261122_000008_decisions::Migration),
+            Box::new(m20261122_000009_history::Migration),
         ]
     }
 }

@@ -2,7 +2,7 @@
 
 use super::server::{Server, cannot_open, open_store, pending_migrations};
 use super::settings::{self, Origins, Settings};
-use super::{demo, telemetry, test};
+use super::{demo, rebuild, telemetry, test};
 use crate::access::{self, Actor, NewKey, Scope};
 use crate::base::paging::Page;
 use crate::base::{Clock, Ids, Instant};
@@ -74,6 +74,20 @@ enum Command {
     /// Try identity rules on scenarios: given records and decisions, then the expected customers. Touches no data.
     #[command(after_help = test::EXAMPLES)]
     Test(test::Test),
+    /// Does everything derived follow from the recorded history? Exit status 1 when it does not.
+    ///
+    /// Folds who is who, golden values, purchases and the catalogue again out of sources, keys of records, links, events and decisions,
+    /// in memory, and compares them with what is stored, row by row. Reads one view of the database and writes nothing, so the server
+    /// may go on. Rules that were never published are those of the settings at hand: hand in the settings of the server.
+    #[command(after_help = "Example:
+  tributary rebuild --check --database-url postgres://tributary@db/tributary
+
+Each difference is a line on standard output: TABLE.COLUMN KEY: stored …, expected …. The values may be personal data.")]
+    Rebuild {
+        /// Compare. Without it nothing is done: writing what was folded is not there yet.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -187,6 +201,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Key(command) => key(&opened(&settings).await?, command).await,
         Command::Doctor => doctor(&settings).await,
         Command::Test(test) => test::run(&settings, cli.database_url.as_deref(), &test).await,
+        Command::Rebuild { check } => rebuild::run(&settings, check).await,
     }
 }
 

@@ -9,6 +9,7 @@ macro_rules! say {
 }
 mod commands;
 mod demo;
+mod rebuild;
 mod rules;
 mod scratch;
 pub mod server;

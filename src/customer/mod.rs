@@ -8,6 +8,7 @@ mod golden;
 mod model;
 mod order;
 pub mod purchases;
+pub mod recount;
 pub mod store;
 mod survive;
 

@@ -40,17 +40,7 @@ pub async fn apply(db: &impl ConnectionTrait, keys: &HashKey, reports: &[Reporte
     if reports.is_empty() {
         return Ok(Vec::new());
     }
-    let mut by_purchase: BTreeMap<PurchaseKey, Vec<&Reported<'_>>> = BTreeMap::new();
-    for reported in reports {
-        let id = keys.purchase("", &reported.report.order_id);
-        by_purchase
-            .entry(PurchaseKey {
-                record: reported.record,
-                id,
-            })
-            .or_default()
-            .push(reported);
-    }
+    let by_purchase = by_purchase(keys, reports);
     let asked: Vec<PurchaseKey> = by_purchase.keys().copied().collect();
     let mut stored = store::purchase_rows(db, &asked).await?;
     let mut refunds = store::refunds(db, &asked).await?;
@@ -63,15 +53,34 @@ pub async fn apply(db: &impl ConnectionTrait, keys: &HashKey, reports: &[Reporte
     Ok(written.touched)
 }
 
+/// What reports make of purchases where nothing is stored yet.
+pub(super) fn folded(keys: &HashKey, reports: &[Reported<'_>]) -> Written {
+    let mut written = Written::default();
+    for (key, reports) in by_purchase(keys, reports) {
+        fold(keys, key, None, Vec::new(), &reports, &mut written);
+    }
+    written
+}
+
+fn by_purchase<'r, 'm>(keys: &HashKey, reports: &'r [Reported<'m>]) -> BTreeMap<PurchaseKey, Vec<&'r Reported<'m>>> {
+    let mut by_purchase: BTreeMap<PurchaseKey, Vec<&Reported<'_>>> = BTreeMap::new();
+    for reported in reports {
+        let id = keys.purchase("", &reported.report.order_id);
+        let record = reported.record;
+        by_purchase.entry(PurchaseKey { record, id }).or_default().push(reported);
+    }
+    by_purchase
+}
+
 /// Everything one call of `apply` will write, gathered so that each table takes one statement.
 #[derive(Default)]
-struct Written {
+pub(super) struct Written {
     touched: Vec<Touched>,
-    purchases: Vec<PurchaseRow>,
-    refunds: Vec<(PurchaseKey, Refund)>,
+    pub(super) purchases: Vec<PurchaseRow>,
+    pub(super) refunds: Vec<(PurchaseKey, Refund)>,
     relined: Vec<PurchaseKey>,
-    lines: Vec<store::LineRow>,
-    products: BTreeMap<uuid::Uuid, ProductRow>,
+    pub(super) lines: Vec<store::LineRow>,
+    pub(super) products: BTreeMap<uuid::Uuid, ProductRow>,
 }
 
 impl Written {
@@ -99,8 +108,10 @@ fn fold(
     for reported in reports {
         match reported.report.kind {
             OrderReportKind::Completed | OrderReportKind::Updated => {
+                // Every report describes its products, also one whose lines do not stand: else they would depend on what came together.
+                describe_products(keys, &reported.report.lines, reported.at, &mut written.products);
                 if order.report(&to_report(reported)) {
-                    standing_lines = Some((&reported.report.lines, reported.at));
+                    standing_lines = Some(&reported.report.lines);
                 }
             }
             OrderReportKind::Refunded | OrderReportKind::Cancelled => {
@@ -117,9 +128,9 @@ fn fold(
             }
         }
     }
-    if let Some((lines, at)) = standing_lines {
+    if let Some(lines) = standing_lines {
         written.relined.push(key);
-        add_lines(keys, key, lines, at, written);
+        add_lines(keys, key, lines, written);
     }
     let rev = stored.as_ref().map_or(1, |row| row.rev + 1);
     let row = PurchaseRow::new(key, order_id, &order, order.refunded(&refunds).amount_minor, rev);
@@ -150,27 +161,28 @@ fn to_report(reported: &Reported<'_>) -> Report {
     }
 }
 
-fn add_lines(keys: &HashKey, key: PurchaseKey, lines: &[OrderLine], at: Instant, written: &mut Written) {
+fn add_lines(keys: &HashKey, key: PurchaseKey, lines: &[OrderLine], written: &mut Written) {
     for (n, line) in lines.iter().enumerate() {
-        let product = keys.product(&line.sku);
-        let n = i64::try_from(n).unwrap_or(i64::MAX);
         written.lines.push(store::LineRow {
             key,
-            n,
-            product,
+            n: i64::try_from(n).unwrap_or(i64::MAX),
+            product: keys.product(&line.sku),
             quantity: line.quantity,
             price: line.price,
         });
+    }
+}
+
+fn describe_products(keys: &HashKey, lines: &[OrderLine], at: Instant, products: &mut BTreeMap<uuid::Uuid, ProductRow>) {
+    for line in lines {
         let row = ProductRow {
-            id: product,
+            id: keys.product(&line.sku),
             sku: line.sku.clone(),
             name: line.name.clone().map(|name| (at, name)),
             category: line.category.clone().map(|category| (at, category)),
         };
-        match written.products.entry(product.0) {
-            Entry::Vacant(place) => {
-                place.insert(row);
-            }
+        match products.entry(row.id.0) {
+            Entry::Vacant(place) => drop(place.insert(row)),
             Entry::Occupied(mut known) => known.get_mut().describe(row),
         }
     }

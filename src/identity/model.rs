@@ -94,5 +94,7 @@ pub struct NewLink {
     pub event: EventId,
     pub arrival: i64,
     pub occurred_at: Instant,
+    /// Its place among the values of the message, from 0.
+    pub place: i16,
     pub raw: Option<String>,
 }

@@ -123,8 +123,12 @@ impl Scene {
         for value in values {
             let id = IdentifierId(value.id);
             self.latest_arrival = self.latest_arrival.max(value.arrival);
-            self.neighbourhood
-                .know_value(id, (value.kind, &value.namespace), value.state, value.arrival);
+            self.neighbourhood.know_value(
+                id,
+                (value.kind, &value.namespace),
+                value.state,
+                value.held_at.unwrap_or(value.arrival),
+            );
             self.values.insert(id, (value.owner_id.map(RecordId), value.state));
         }
     }
@@ -257,7 +261,7 @@ impl Scene {
             let (id, record) = (IdentifierId(shown.id), RecordId(shown.record_id));
             self.latest_arrival = self.latest_arrival.max(shown.arrival);
             self.neighbourhood
-                .know_value(id, (shown.kind, &shown.namespace), shown.state, shown.changed_at);
+                .know_value(id, (shown.kind, &shown.namespace), shown.state, shown.held_at);
             self.neighbourhood.know_shown(id, record);
         }
     }
@@ -343,6 +347,9 @@ impl Scene {
                 let (Some(value), Some(at), Some(event)) = (said.get(0), said.get(1).and_then(Json::as_i64), said.get(2)) else {
                     continue;
                 };
+                if !value.is_null() && says_nothing(value) {
+                    continue;
+                }
                 let event = event
                     .as_str()
                     .and_then(|text| uuid::Uuid::parse_str(text).ok())
@@ -392,7 +399,13 @@ impl Scene {
         for (id, state, owner) in self.neighbourhood.values() {
             let after = (owner, state);
             if self.values.get(&id).is_some_and(|before| *before != after) {
-                difference.values.push(ValueChange { id, owner, state });
+                let held_at = self.neighbourhood.held_at(id);
+                difference.values.push(ValueChange {
+                    id,
+                    owner,
+                    state,
+                    held_at,
+                });
             }
         }
         difference

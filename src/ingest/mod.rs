@@ -18,6 +18,7 @@ pub mod traits;
 
 pub use body::{Arrival, Body, BodyFault, Limits, RefusedItem};
 pub use catalogue::{Catalogue, Sightings};
+pub use commerce::order_report;
 pub use item::Item;
 pub use message::Message;
 pub use source::SourceDirectory;

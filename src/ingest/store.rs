@@ -174,11 +174,13 @@ pub async fn count_rejected(db: &impl ConnectionTrait, filter: &RejectedFilter, 
     Ok(ids.into_tuple::<uuid::Uuid>().all(db).await?.len() as u64)
 }
 
-pub(super) async fn all_traits(db: &impl ConnectionTrait) -> Result<Vec<trait_definition::Model>, StoreError> {
+/// The catalogue of traits in whole.
+pub async fn all_traits(db: &impl ConnectionTrait) -> Result<Vec<trait_definition::Model>, StoreError> {
     Ok(trait_definition::Entity::find().all(db).await?)
 }
 
-pub(super) async fn all_events(db: &impl ConnectionTrait) -> Result<Vec<event_definition::Model>, StoreError> {
+/// The catalogue of events in whole.
+pub async fn all_events(db: &impl ConnectionTrait) -> Result<Vec<event_definition::Model>, StoreError> {
     Ok(event_definition::Entity::find().all(db).await?)
 }
 

@@ -4,12 +4,14 @@
 //! into one such commit; `records` takes what servers send of many people at once; `mend` carries out what people decide
 //! about who is who; `unify` lets customers follow their records;
 //! `scenario` plays small histories through these verbs and compares what became of them, for who tests rules;
+//! `rebuild` folds all of it again and compares;
 //! `timeline` puts what the features know of a customer into one list; `jobs` names what is done in the background.
 
 pub mod intake;
 pub mod jobs;
 pub mod mend;
 pub mod queue;
+pub mod rebuild;
 pub mod records;
 pub mod scenario;
 mod services;

@@ -5,14 +5,19 @@
 //! a commit never; both databases take the same statement text, with `rows::` for what they spell differently.
 
 mod check;
+mod compare;
 mod open;
 mod retry;
 mod rows;
+mod sweep;
 
 pub use check::{Finding, check};
+pub use compare::{Columns, Difference, compare, compare_columns};
 pub use open::{DatabaseOptions, backend_of, is_missing_file, open, place_of};
 pub use retry::Transient;
 pub use rows::{Rows, any_of, ids_value};
+pub(crate) use sweep::sweep;
+pub use sweep::{SWEEP_ROWS, rows_after};
 
 use crate::base::ids::HashKey;
 use crate::base::{Ids, Kind};

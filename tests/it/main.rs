@@ -17,6 +17,7 @@ mod layers;
 mod operations;
 mod purchases;
 mod reading;
+mod rebuild;
 mod records;
 mod scenarios;
 mod schema;

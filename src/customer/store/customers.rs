@@ -81,6 +81,14 @@ pub async fn customers(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<
         .collect())
 }
 
+/// Customers as they are stored, whatever they hold.
+pub async fn stored_customers(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<Vec<customer::Model>, StoreError> {
+    let backend = db.get_database_backend();
+    let sql = format!("SELECT * FROM customer WHERE {}", any_of(backend, "id", 1));
+    let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, ids.iter().map(|id| id.0))]);
+    Ok(customer::Model::find_by_statement(statement).all(db).await?)
+}
+
 /// Customers, the newest first; the key of a page is (created at, id). Leans on the index (created_at, id).
 pub async fn newest_customers(db: &impl ConnectionTrait, page: &Page<(i64, uuid::Uuid)>) -> Result<Slice<Customer>, StoreError> {
     let backend = db.get_database_backend();

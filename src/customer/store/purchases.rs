@@ -105,6 +105,14 @@ impl PurchaseRow {
         }
     }
 
+    pub(in crate::customer) const fn key(&self) -> PurchaseKey {
+        self.key
+    }
+
+    pub(in crate::customer) fn order_id(&self) -> &str {
+        &self.order_id
+    }
+
     pub(in crate::customer) fn order(&self) -> Order {
         self.order.clone()
     }

@@ -95,6 +95,11 @@ impl Neighbourhood {
         }
     }
 
+    /// The records that a standing decision binds.
+    pub fn bound_by(&self, id: DecisionId) -> BTreeSet<RecordId> {
+        self.decrees.get(&id).into_iter().flat_map(Decree::records).collect()
+    }
+
     /// Takes a decision back: the customers it concerns are placed again under those that still stand.
     pub fn revoke(&mut self, id: DecisionId) -> Vec<Placement> {
         let Some(decree) = self.decrees.remove(&id) else {
@@ -136,6 +141,20 @@ impl Neighbourhood {
         }
     }
 
+    /// What other rules say of a value: whether it can recognise anybody at all. What people said of it, and what holds it, stays.
+    pub fn judge_again(&mut self, id: IdentifierId, is_usable: bool) {
+        let Some(state) = self.state_of(id) else { return };
+        let judged = match (state, is_usable) {
+            (IdentifierState::Active, false) => IdentifierState::Unusable,
+            (IdentifierState::Unusable, true) => IdentifierState::Active,
+            _ => return,
+        };
+        self.release(id);
+        if let Some(value) = self.values.get_mut(&id) {
+            value.state = judged;
+        }
+    }
+
     /// Takes records out and places them again in order of arrival, under the decisions that stand. What the customers concerned owned
     /// belongs to nobody until it is shown again. A value held since joins what was shown before it was held, and is nobody's again.
     pub fn place_again(&mut self, records: &BTreeSet<RecordId>) -> Vec<Placement> {
@@ -156,7 +175,9 @@ impl Neighbourhood {
             assertions.extend_from_slice(kept);
         }
         assertions.sort_by_key(|assertion| (assertion.arrival, assertion.record));
+        self.is_again = true;
         let placements = assertions.iter().map(|assertion| self.put(assertion)).collect();
+        self.is_again = false;
         for id in assertions.iter().flat_map(|assertion| &assertion.identifiers) {
             if self.state_of(*id) == Some(IdentifierState::Held) {
                 self.release(*id);

@@ -171,7 +171,7 @@ impl Neighbourhood {
         owner: Option<GroupId>,
         id: IdentifierId,
     ) -> Option<Rejection> {
-        let alarm = self.rules.over_merge_alarm.as_ref()?;
+        let alarm = self.rules.over_merge_alarm.as_ref().filter(|_| !self.is_again)?;
         (owner? != target?).then_some(())?;
         let since = arrival.saturating_sub(alarm.window_micros());
         let value = &self.values[&id];

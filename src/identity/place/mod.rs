@@ -87,6 +87,8 @@ pub struct Neighbourhood {
     decrees_of: HashMap<RecordId, BTreeSet<DecisionId>>,
     /// What each record has asserted, as it is kept.
     history: HashMap<RecordId, Vec<Assertion>>,
+    /// Records are being placed again: what a value joined then was counted when it did.
+    is_again: bool,
 }
 
 /// Why an identifier of an assertion was set aside.
@@ -150,6 +152,7 @@ impl Neighbourhood {
             decrees: BTreeMap::new(),
             decrees_of: HashMap::new(),
             history: HashMap::new(),
+            is_again: false,
         }
     }
 
@@ -266,6 +269,12 @@ impl Neighbourhood {
         self.values.get(&value).map(|value| value.state)
     }
 
+    /// The arrival at which a value was held; `None` when it is not on hold.
+    pub fn held_at(&self, value: IdentifierId) -> Option<i64> {
+        let value = self.values.get(&value)?;
+        (value.state == IdentifierState::Held).then_some(value.held_at)
+    }
+
     pub fn arrival_of(&self, record: RecordId) -> Option<i64> {
         self.arrivals.get(&record).copied()
     }
@@ -354,12 +363,19 @@ impl Neighbourhood {
         self.pass_on(record, target, &mut placement);
         self.obey_decrees_of(record);
         self.hold_rejected(assertion, &mut placement);
-        placement.kept = self.kept(assertion, &of_start);
+        let mut kept = self.kept(assertion, &of_start);
         self.quarantine(assertion, &mut placement);
+        kept.extend(&placement.quarantined);
+        for id in &assertion.identifiers {
+            if kept.contains(id) && !placement.kept.contains(id) {
+                placement.kept.push(*id);
+            }
+        }
         placement
     }
 
-    /// What says something new: a value the record had not shown, or one whose showing gave it to the record's customer.
+    /// What says something new: a value the record had not shown, or one whose showing gave it to the record's customer. (One whose
+    /// showing took it from everybody does, too.)
     fn kept(&mut self, assertion: &Assertion, of_start: &[IdentifierId]) -> Vec<IdentifierId> {
         let target = self.group_of.get(&assertion.record).copied();
         let mut kept = Vec::new();
@@ -444,7 +460,9 @@ impl Neighbourhood {
         let stayed = self.survivor(joined);
         let gone = if ids.0 == stayed { ids.1 } else { ids.0 };
         placement.joined.push(Join { because, gone, stayed });
-        self.know_join(because, arrival);
+        if !self.is_again {
+            self.know_join(because, arrival);
+        }
         joined
     }
 

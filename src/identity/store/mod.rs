@@ -3,6 +3,7 @@
 
 pub mod decisions;
 pub mod evidence;
+pub mod history;
 pub mod neighbours;
 
 use super::{Identifier, NewRecord, Record, RecordTraits};

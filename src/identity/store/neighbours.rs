@@ -247,19 +247,20 @@ pub struct ShownBy {
     pub namespace: String,
     pub state: IdentifierState,
     pub owner_id: Option<Uuid>,
-    /// Of the identifier's last change.
-    pub changed_at: i64,
+    /// When the value was held, if it is; else of its last change.
+    pub held_at: i64,
 }
 
-/// Every value that records have shown, in order of arrival.
+/// Every value that records have shown, in order of arrival, those of one message in the order in which it gave them.
 pub async fn shown_by(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<Vec<ShownBy>, StoreError> {
     if records.is_empty() {
         return Ok(Vec::new());
     }
     let backend = db.get_database_backend();
     let sql = format!(
-        "SELECT l.record_id, l.event_id, l.arrival, i.id, i.kind, i.namespace, i.state, i.owner_id, i.arrival AS changed_at
-         FROM link l JOIN identifier i ON i.id = l.identifier_id WHERE {} ORDER BY l.arrival, l.record_id",
+        "SELECT l.record_id, l.event_id, l.arrival, i.id, i.kind, i.namespace, i.state, i.owner_id,
+                COALESCE(i.held_at, i.arrival) AS held_at
+         FROM link l JOIN identifier i ON i.id = l.identifier_id WHERE {} ORDER BY l.arrival, l.record_id, l.place",
         any_of(backend, "l.record_id", 1)
     );
     let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, records.iter().map(|id| id.0))]);
@@ -358,6 +359,7 @@ pub async fn insert_links(db: &impl ConnectionTrait, links: &[NewLink]) -> Resul
         .id("event_id", links.iter().map(|link| link.event.0))
         .int("arrival", links.iter().map(|link| link.arrival))
         .int("occurred_at", links.iter().map(|link| link.occurred_at.micros()))
+        .small("place", links.iter().map(|link| link.place))
         .optional_text("raw", links.iter().map(|link| link.raw.clone().filter(|raw| !raw.is_empty())))
         .insert(db, "link", "ON CONFLICT (record_id, identifier_id, event_id) DO NOTHING")
         .await?;
@@ -370,6 +372,8 @@ pub struct ValueChange {
     pub id: IdentifierId,
     pub owner: Option<RecordId>,
     pub state: IdentifierState,
+    /// The arrival of what put it on hold; none when it is not.
+    pub held_at: Option<i64>,
 }
 
 /// Writes owners and states of locked values.
@@ -379,10 +383,11 @@ pub async fn update_values(db: &impl ConnectionTrait, changes: &[ValueChange], a
         .optional_id("owner_id", changes.iter().map(|change| change.owner.map(|record| record.0)))
         .small("state", changes.iter().map(|change| change.state.to_value()))
         .int("arrival", changes.iter().map(|_| arrival))
+        .optional_int("held_at", changes.iter().map(|change| change.held_at))
         .update(
             db,
             "identifier",
-            "owner_id = v.owner_id, state = v.state, arrival = v.arrival, rev = identifier.rev + 1",
+            "owner_id = v.owner_id, state = v.state, arrival = v.arrival, held_at = v.held_at, rev = identifier.rev + 1",
             "identifier.id = v.id",
         )
         .await?;

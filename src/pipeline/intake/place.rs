@@ -52,8 +52,13 @@ pub fn place(scene: &mut Scene, known: &Known, items: &mut [Item<'_>], around: A
         around,
         placed: Placed::default(),
     };
-    for item in items.iter_mut().filter(|item| item.is_new && item.is_open) {
-        group.place_item(item);
+    for item in items.iter_mut().filter(|item| item.is_new) {
+        if item.is_open {
+            group.place_item(item);
+        } else {
+            // What it says of the person counts for whatever arrives after it.
+            group.state_attributes(item);
+        }
     }
     group.placed
 }
@@ -147,7 +152,8 @@ impl GroupPlacing<'_> {
     }
 
     fn keep(&mut self, item: &Item<'_>, placement: &Placement) {
-        for shown in item.shown.iter().filter(|shown| placement.kept.contains(&shown.id)) {
+        let shown = (0..).zip(&item.shown);
+        for (place, shown) in shown.filter(|(_, shown)| placement.kept.contains(&shown.id)) {
             let is_kept = self
                 .placed
                 .links
@@ -161,6 +167,7 @@ impl GroupPlacing<'_> {
                     event: item.event,
                     arrival: item.arrival,
                     occurred_at: item.message.occurred_at,
+                    place,
                     raw: shown.raw.clone(),
                 });
             }
@@ -378,6 +385,7 @@ impl GroupPlacing<'_> {
                 event: item.event,
                 arrival,
                 occurred_at: item.message.occurred_at,
+                place: 0,
                 raw: alias.shown[0].raw.clone(),
             });
         }

@@ -1,0 +1,175 @@
+//! Reads the history: whole tables, page by page, and of events only what the rules compare.
+
+use super::fold::{History, Ruling, ShownValue, Spelling};
+use super::{Checking, RebuildError};
+use crate::base::{DecisionId, EventId, IdentifierId, Instant, RecordId, SourceId};
+use crate::customer::store::whole;
+use crate::identity::place::Neighbourhood;
+use crate::identity::scene::{comparable, stated_traits};
+use crate::identity::store::{decisions, history};
+use crate::identity::{Rules, says_nothing};
+use entity::{EventKind, IdentityDecisionKind, decision_record, identity_decision};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// What is read of records beside the history of identity.
+#[derive(Debug, Default)]
+pub struct RecordKeys {
+    pub sources: HashMap<RecordId, SourceId>,
+    pub arrivals: HashMap<RecordId, i64>,
+    /// How many siblings were opened beside an anonymous record.
+    pub siblings: HashMap<RecordId, i64>,
+}
+
+/// Names that events bring into the catalogue, and which events were aliases.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub events: BTreeSet<(String, i16)>,
+    pub traits: BTreeSet<String>,
+    pub aliases: HashSet<(RecordId, EventId)>,
+}
+
+impl Checking<'_> {
+    pub(super) async fn read_records(&mut self, into: &mut History) -> Result<RecordKeys, RebuildError> {
+        let mut keys = RecordKeys::default();
+        let mut last = None;
+        loop {
+            let page = history::record_keys_after(&self.db, last).await?;
+            for row in &page {
+                let id = RecordId(row.id);
+                into.records.push((row.arrival, id));
+                keys.arrivals.insert(id, row.arrival);
+                keys.sources.insert(id, row.source());
+                let first = self.keys.record(row.source(), &row.external_key);
+                if first != id {
+                    *keys.siblings.entry(first).or_default() += 1;
+                }
+            }
+            last = page.last().map(|row| RecordId(row.id));
+            if last.is_none() {
+                return Ok(keys);
+            }
+            self.report_progress("reading records", keys.arrivals.len());
+        }
+    }
+
+    pub(super) async fn read_values(&mut self, into: &mut History) -> Result<(), RebuildError> {
+        let mut last = None;
+        loop {
+            let page = history::identifiers_after(&self.db, last.as_ref()).await?;
+            last = page.last().cloned();
+            if last.is_none() {
+                break;
+            }
+            for row in page {
+                let spelling = Spelling {
+                    kind: row.kind,
+                    namespace: row.namespace,
+                    value: row.value,
+                };
+                into.values.insert(IdentifierId(row.id), spelling);
+            }
+        }
+        let mut last = None;
+        loop {
+            let page = history::links_after(&self.db, last.as_ref()).await?;
+            last = page.last().cloned();
+            if last.is_none() {
+                return Ok(());
+            }
+            into.shown.extend(page.into_iter().map(|row| ShownValue {
+                arrival: row.arrival,
+                record: RecordId(row.record_id),
+                event: EventId(row.event_id),
+                place: row.place,
+                value: IdentifierId(row.identifier_id),
+                raw: row.raw,
+            }));
+            self.report_progress("reading links", into.shown.len());
+        }
+    }
+
+    /// Decisions of people and sources; what happened by itself is not read, it has to come out.
+    pub(super) async fn read_rulings(&mut self, into: &mut History) -> Result<Vec<Arc<Rules>>, RebuildError> {
+        let mut bound: Vec<decision_record::Model> = Vec::new();
+        let mut last = None;
+        loop {
+            let page = history::decision_records_after(&self.db, last.as_ref()).await?;
+            last = page.last().cloned();
+            if last.is_none() {
+                break;
+            }
+            bound.extend(page.into_iter().filter(|row| row.effect > 0));
+        }
+        let decrees = decisions::decrees(bound).into_iter();
+        into.rulings
+            .extend(decrees.map(|decree| (decree.arrival, Ruling::Decree(decree))));
+        let mut last = None;
+        loop {
+            let page = history::decisions_after(&self.db, last.as_ref()).await?;
+            into.rulings
+                .extend(page.iter().filter_map(|row| Some((row.arrival, ruling(row)?))));
+            last = page.into_iter().next_back();
+            if last.is_none() {
+                break;
+            }
+        }
+        let mut all = Vec::new();
+        for published in decisions::published_rules(&self.db).await? {
+            let rules = Rules::parse(&published.config).map_err(|error| RebuildError::Rules(published.version, error))?;
+            let rules = Arc::new(rules);
+            into.rulings.push((published.arrival, Ruling::Rules(rules.clone())));
+            all.push(rules);
+        }
+        Ok(all)
+    }
+
+    /// What records said of the attributes that any rules compare, and the names that events brought.
+    pub(super) async fn read_events(
+        &mut self,
+        attributes: &BTreeSet<String>,
+        into: &mut Neighbourhood,
+    ) -> Result<Seen, RebuildError> {
+        let mut seen = Seen::default();
+        let mut last = None;
+        let mut count = 0;
+        loop {
+            let page = whole::events_after(&self.db, last.as_ref()).await?;
+            last = page.last().cloned();
+            if last.is_none() {
+                return Ok(seen);
+            }
+            count += page.len();
+            for event in page {
+                let (record, id) = (RecordId(event.record_id), EventId(event.id));
+                if event.kind == EventKind::Alias {
+                    seen.aliases.insert((record, id));
+                }
+                let stated = stated_traits(event.kind == EventKind::Identify, &event.properties, &event.context);
+                for (name, value) in stated {
+                    if attributes.contains(&name) && (value.is_null() || !says_nothing(&value)) {
+                        let said_at = (Instant::from_micros(event.occurred_at), id);
+                        into.state_attribute(record, &name, comparable(&value).as_deref(), said_at, event.arrival);
+                    }
+                    if !value.is_null() && !seen.traits.contains(&name) {
+                        seen.traits.insert(name);
+                    }
+                }
+                if matches!(event.kind, EventKind::Track | EventKind::Page | EventKind::Screen) {
+                    seen.events.insert((event.name, sea_orm::ActiveEnum::to_value(&event.kind)));
+                }
+            }
+            self.report_progress("reading events", count);
+        }
+    }
+}
+
+fn ruling(row: &identity_decision::Model) -> Option<Ruling> {
+    let value = row.identifier_id.map(IdentifierId);
+    match row.kind {
+        IdentityDecisionKind::Revoke => row.revokes_id.map(|id| Ruling::Revoke(DecisionId(id))),
+        IdentityDecisionKind::Block => value.map(Ruling::Block),
+        IdentityDecisionKind::Release => value.map(Ruling::Release),
+        _ => None,
+    }
+}
