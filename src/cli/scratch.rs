@@ -1,4 +1,4 @@
-//! Databases to throw away: migrated once, then copied for everyone who needs an empty one.
+//! Databases to throw away: migrated once, then copied, or emptied, for everyone who needs an empty one.
 //!
 //! Promises: nothing that was there before is read or written, and nothing stays behind, unless the process is killed. On PostgreSQL
 //! they lie beside the database that was named, which is only asked to make and drop them; their names begin with `tributary_test_`.
@@ -8,7 +8,7 @@ use super::settings::Settings;
 use crate::base::Ids;
 use crate::store::{Store, backend_of, place_of};
 use anyhow::{Context as _, bail};
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
 use std::path::PathBuf;
 
 /// A scenario has one writer and reads between its steps.
@@ -113,14 +113,12 @@ impl Scratch {
                 std::fs::copy(folder.join("template"), folder.join(&name)).context("copying the scratch database")?;
                 name
             }
-            Place::Server { admin, template, .. } => {
-                let name = format!("{template}_{}", self.made);
-                let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
-                admin.execute_unprepared(&sql).await.context("copying the scratch database")?;
-                name
-            }
+            Place::Server { template, .. } => template.clone(),
         };
         let store = self.open(&name).await?;
+        if matches!(self.place, Place::Server { .. }) && self.made > 1 {
+            empty(store.writer()).await.context("emptying the scratch database")?;
+        }
         Ok(Scratched { store, name })
     }
 
@@ -132,7 +130,8 @@ impl Scratch {
                 // What cannot be removed now goes with the folder.
                 let _ = std::fs::remove_file(folder.join(scratched.name));
             }
-            Place::Server { admin, .. } => drop_database(admin, &scratched.name).await,
+            // Emptied when it is wanted again: to make and drop databases waits for the server's checkpoints.
+            Place::Server { .. } => {}
         }
     }
 
@@ -145,9 +144,6 @@ impl Scratch {
                 }
             }
             Place::Server { admin, template, .. } => {
-                if self.made > 0 {
-                    drop_database(&admin, &format!("{template}_{}", self.made)).await;
-                }
                 drop_database(&admin, &template).await;
                 if let Err(error) = admin.close().await {
                     tracing::debug!(%error, "closing the connection to the server of the scratch databases");
@@ -155,6 +151,19 @@ impl Scratch {
             }
         }
     }
+}
+
+/// Takes every row out but those that the first migration wrote.
+async fn empty(database: &DatabaseConnection) -> anyhow::Result<()> {
+    let sql = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' AND table_name NOT IN ('installation', 'seaql_migrations')";
+    let rows = database
+        .query_all_raw(Statement::from_string(DbBackend::Postgres, sql))
+        .await?;
+    let tables: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+    database
+        .execute_unprepared(&format!("TRUNCATE {}", tables.join(", ")))
+        .await?;
+    Ok(())
 }
 
 async fn drop_database(admin: &DatabaseConnection, name: &str) {

@@ -220,3 +220,16 @@ pub enum HeldAction {
     /// It stays as it is.
     Dismiss,
 }
+
+/// What a rule set is laid over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Enum)]
+#[graphql(remote = "crate::pipeline::rules::Base")]
+pub enum RulesBase {
+    /// The rules that stand.
+    #[default]
+    Standing,
+    /// The defaults for a shop.
+    Defaults,
+    /// Nothing: it is complete.
+    Nothing,
+}

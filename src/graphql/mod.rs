@@ -21,6 +21,7 @@ mod mutation;
 mod node_id;
 mod query;
 mod record;
+mod rules;
 mod scalars;
 mod timeline;
 

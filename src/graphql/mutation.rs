@@ -8,6 +8,7 @@ use super::ingest::Ingestion;
 use super::kinds::{AliasPolicy, ApiScope, Channel};
 use super::node_id;
 use super::record::SourceNode;
+use super::rules::Ruling;
 use super::scalars::DateTime;
 use super::{principal, services};
 use crate::access::{self, AccessError, NewKey, Scope};
@@ -129,7 +130,7 @@ pub struct ApiKeyRevokePayload {
 
 /// What can be changed. Expected refusals are in `userErrors`; then nothing was changed.
 #[derive(Default, MergedObject)]
-pub struct Mutation(Administration, Ingestion, Mending);
+pub struct Mutation(Administration, Ingestion, Mending, Ruling);
 
 /// Mutations of sources and keys.
 #[derive(Default)]

@@ -10,6 +10,7 @@ use super::kinds::IdentifierKind;
 use super::loaders::{CustomerOf, DecisionOf, JobOf, ProductOf, RecordOf, SourceOf, ask};
 use super::node_id::{self, NodeId};
 use super::record::{RecordNode, SourceNode};
+use super::rules::{self, IdentityRules, IdentityRulesInput, IdentitySimulation};
 use super::scalars::DateTime;
 use super::timeline::{EventNode, ProductNode, PurchaseNode};
 use super::{error, services};
@@ -58,6 +59,23 @@ pub struct Query;
 /// What can be asked. Every field needs a key with the scope `read`; some need more.
 #[Object]
 impl Query {
+    /// The rules by which records become customers.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn identity_rules(&self, ctx: &Context<'_>) -> Result<IdentityRules> {
+        rules::standing(ctx).await
+    }
+
+    /// How many merges and splits these rules would make among the customers of today, and the riskiest ones. Writes nothing; folds the
+    /// whole history in memory, so it takes its time. Needs the scope `admin`.
+    #[graphql(guard = "Needs(Scope::Admin)")]
+    async fn identity_simulate(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The rules to try.")] rules: IdentityRulesInput,
+    ) -> Result<IdentitySimulation> {
+        rules::simulate(ctx, rules).await
+    }
+
     /// Anything by its global id; null when there is no such thing.
     #[graphql(guard = "Needs(Scope::Read)")]
     async fn node(&self, ctx: &Context<'_>, #[graphql(desc = "A global id.")] id: ID) -> Option<Result<Node>> {

@@ -55,6 +55,26 @@ impl About {
 }
 
 impl NewDecision {
+    /// A decision about nothing yet.
+    pub fn by(id: DecisionId, arrival: i64, kind: IdentityDecisionKind, actor: String, rules_version: i64) -> Self {
+        Self {
+            id,
+            arrival,
+            kind,
+            actor,
+            reason: None,
+            rules_version,
+            record: None,
+            identifier: None,
+            event: None,
+            evidence: Json::Object(serde_json::Map::new()),
+            revokes: None,
+            decree: None,
+            concerned: Vec::new(),
+            held: None,
+        }
+    }
+
     /// Every record it is about, each once; what binds comes before what is only concerned.
     pub fn records(&self) -> Vec<About> {
         let mut about: BTreeMap<RecordId, About> = BTreeMap::new();

@@ -7,11 +7,11 @@
 use super::place::{Assertion, Neighbourhood};
 use super::store::decisions;
 use super::store::neighbours::{self, Member, ShownBy, ValueChange};
-use super::{Rules, Shown, says_nothing};
+use super::{Rules, Shown, Verdict, says_nothing};
 use crate::base::{CustomerId, EventId, IdentifierId, Instant, RecordId};
 use crate::ingest::traits::canonical;
 use crate::store::StoreError;
-use entity::{IdentifierState, identifier};
+use entity::{IdentifierKind, IdentifierState, identifier};
 use sea_orm::ConnectionTrait;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -46,6 +46,8 @@ pub struct Scene {
     values: HashMap<IdentifierId, (Option<RecordId>, IdentifierState)>,
     /// The customers of records that are only held still.
     still: HashMap<RecordId, CustomerId>,
+    /// The spellings of values under lock.
+    spellings: HashMap<IdentifierId, (IdentifierKind, String, String)>,
 }
 
 /// What placing changed.
@@ -80,6 +82,7 @@ impl Scene {
             customers: HashMap::new(),
             values: HashMap::new(),
             still: HashMap::new(),
+            spellings: HashMap::new(),
         }
     }
 
@@ -130,6 +133,8 @@ impl Scene {
                 value.held_at.unwrap_or(value.arrival),
             );
             self.values.insert(id, (value.owner_id.map(RecordId), value.state));
+            let spelling = (value.kind, value.namespace.clone(), value.value.clone());
+            self.spellings.insert(id, spelling);
         }
     }
 
@@ -301,12 +306,8 @@ impl Scene {
             }
         }
         if let Some(alarm) = alarm {
-            let owned = counted
-                .into_iter()
-                .filter(|value| self.neighbourhood.owner_of(*value).is_some())
-                .collect();
             let since = now.micros().saturating_sub(alarm.window_micros());
-            for (value, arrival) in decisions::joins_of(tx, &owned, since).await? {
+            for (value, arrival) in decisions::joins_of(tx, &counted, since).await? {
                 self.neighbourhood.know_join(value, arrival);
             }
         }
@@ -361,6 +362,21 @@ impl Scene {
             }
         }
         Ok(())
+    }
+
+    /// Judges every value under lock by the rules at hand and places all records that are seated again, in order of arrival.
+    pub fn place_all_again(&mut self) {
+        let rules = self.neighbourhood.rules();
+        let judged: Vec<(IdentifierId, bool)> = self
+            .spellings
+            .iter()
+            .map(|(id, (kind, namespace, value))| (*id, rules.judge(*kind, namespace, value) == Verdict::Usable(value.clone())))
+            .collect();
+        for (id, is_usable) in judged {
+            self.neighbourhood.judge_again(id, is_usable);
+        }
+        let all = self.customers.keys().copied().collect();
+        self.neighbourhood.place_again(&all);
     }
 
     /// The customer a record was stored under when its lock was taken.

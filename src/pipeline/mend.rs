@@ -93,7 +93,8 @@ pub struct Doer {
 }
 
 impl Doer {
-    fn check(&self) -> Result<(), MendError> {
+    /// A reason must be given.
+    pub fn check(&self) -> Result<(), MendError> {
         let count = self.reason.trim().chars().count();
         if count == 0 || count > MAX_REASON_CHARS || self.reason.contains('\0') {
             let message = format!("say why, in 1 to {MAX_REASON_CHARS} characters: whoever asks later reads it");

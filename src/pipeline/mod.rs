@@ -3,7 +3,7 @@
 //! `intake` turns accepted messages into records, events, purchases and customers in one commit; `queue` groups what arrives together
 //! into one such commit; `records` takes what servers send of many people at once; `mend` carries out what people decide
 //! about who is who; `unify` lets customers follow their records;
-//! `scenario` plays small histories through these verbs and compares what became of them, for who tests rules;
+//! `rules` publishes other rules and says beforehand what they would change; `scenario` plays small histories through these verbs and compares what became of them, for who tests rules;
 //! `rebuild` folds all of it again and compares;
 //! `timeline` puts what the features know of a customer into one list; `jobs` names what is done in the background.
 
@@ -13,6 +13,7 @@ pub mod mend;
 pub mod queue;
 pub mod rebuild;
 pub mod records;
+pub mod rules;
 pub mod scenario;
 mod services;
 pub mod timeline;

@@ -37,6 +37,8 @@ pub struct Happened<'m> {
     /// Customers of known records that said something, by record.
     pub customers: HashMap<RecordId, CustomerId>,
     pub arrival: i64,
+    /// Customers whose golden values are to be computed again, though nothing was said of them.
+    pub again: BTreeSet<CustomerId>,
 }
 
 /// The new events of one record.
@@ -72,6 +74,7 @@ pub async fn unify(tx: &DatabaseTransaction, services: &Services, mut happened: 
         .into_iter()
         .chain(difference.vanished.keys().copied())
         .chain(difference.changed.iter().copied())
+        .chain(happened.again.iter().copied())
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
@@ -236,6 +239,11 @@ async fn save<'r>(
 }
 
 impl Unified {
+    /// How many customers were there and have other values or records now.
+    pub fn changed(&self) -> usize {
+        self.updated.len()
+    }
+
     /// Notes what became of customers, and the events that records received: events ride on the news of their customer where there is
     /// some, so that a new person is one row.
     pub fn tell(

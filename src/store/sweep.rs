@@ -29,7 +29,7 @@ pub async fn rows_after<M: FromQueryResult>(
     table: &str,
     key: &[&str],
     after: &[Value],
-    among: Option<(&dyn Fn(usize) -> String, Value)>,
+    among: Option<(&(dyn Fn(usize) -> String + Sync), Value)>,
 ) -> Result<Vec<M>, StoreError> {
     let columns = key.join(", ");
     let mut values = after.to_vec();

@@ -432,6 +432,7 @@ fn guards() -> BTreeMap<String, Scope> {
         ("mutation", "\nimpl Administration {"),
         ("ingest", "\nimpl Ingestion {"),
         ("identity", "\nimpl Mending {"),
+        ("rules", "\nimpl Ruling {"),
     ];
     for (file, begin) in roots {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/graphql/{file}.rs"));
@@ -530,6 +531,7 @@ fn literal(ty: &Value, types: &[Value]) -> String {
         ("ENUM", _) => definition.unwrap()["enumValues"][0]["name"].as_str().unwrap().to_owned(),
         ("INPUT_OBJECT", _) => format!("{{ {} }}", required(&definition.unwrap()["inputFields"], types).join(", ")),
         (_, "Int") => "1".to_owned(),
+        (_, "JSON") => "{}".to_owned(),
         (_, "String" | "ID") => "\"x\"".to_owned(),
         other => panic!("no literal of {other:?}"),
     }

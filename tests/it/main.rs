@@ -19,6 +19,7 @@ mod purchases;
 mod reading;
 mod rebuild;
 mod records;
+mod rules;
 mod scenarios;
 mod schema;
 mod semantics;

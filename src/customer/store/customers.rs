@@ -69,6 +69,23 @@ pub async fn delete_customers(db: &impl ConnectionTrait, ids: &[CustomerId]) -> 
     Ok(())
 }
 
+/// The next customers in the order of their ids.
+pub async fn customer_ids_after(
+    db: &impl ConnectionTrait,
+    after: Option<CustomerId>,
+    limit: usize,
+) -> Result<Vec<CustomerId>, StoreError> {
+    let (condition, values) = match after {
+        None => ("", Vec::new()),
+        Some(after) => ("WHERE id > $1", vec![after.0.into()]),
+    };
+    let sql = format!("SELECT id FROM customer {condition} ORDER BY id LIMIT {limit}");
+    let rows = db
+        .query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values))
+        .await?;
+    rows.iter().map(|row| Ok(CustomerId(row.try_get_by_index(0)?))).collect()
+}
+
 /// Customers by their current ids.
 pub async fn customers(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<HashMap<CustomerId, Customer>, StoreError> {
     let backend = db.get_database_backend();

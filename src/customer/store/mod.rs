@@ -7,7 +7,8 @@ pub mod whole;
 mod window;
 
 pub use customers::{
-    count_customers, customers, delete_customers, insert_customers, newest_customers, stored_customers, update_customers,
+    count_customers, customer_ids_after, customers, delete_customers, insert_customers, newest_customers, stored_customers,
+    update_customers,
 };
 pub use events::{EventFilter, NewEvent, events, insert_events, seen, stored_events, timeline_events};
 pub(super) use purchases::{

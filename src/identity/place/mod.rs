@@ -275,6 +275,14 @@ impl Neighbourhood {
         (value.state == IdentifierState::Held).then_some(value.held_at)
     }
 
+    /// The records at hand that have shown a value.
+    pub fn shown_by(&self, value: IdentifierId) -> impl Iterator<Item = RecordId> {
+        self.values
+            .get(&value)
+            .into_iter()
+            .flat_map(|value| value.shown_by.iter().copied())
+    }
+
     pub fn arrival_of(&self, record: RecordId) -> Option<i64> {
         self.arrivals.get(&record).copied()
     }

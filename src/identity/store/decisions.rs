@@ -1,7 +1,7 @@
 //! Decisions about who is who, what they bind, and what waits for somebody to look.
 
 use crate::base::paging::{Page, Slice};
-use crate::base::{DecisionId, IdentifierId, RecordId};
+use crate::base::{CustomerId, DecisionId, IdentifierId, RecordId};
 use crate::identity::decision::{About, NewDecision};
 use crate::identity::place::{Decree, Effect};
 use crate::store::{Rows, StoreError, any_of, ids_value};
@@ -100,6 +100,27 @@ pub async fn decrees_of(db: &impl ConnectionTrait, records: &[RecordId]) -> Resu
     );
     let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, binding)]);
     Ok(decrees(decision_record::Model::find_by_statement(statement).all(db).await?))
+}
+
+/// Says of customers that a decision concerned them, for their history.
+pub async fn concern(
+    db: &impl ConnectionTrait,
+    decision: DecisionId,
+    arrival: i64,
+    customers: &BTreeSet<CustomerId>,
+) -> Result<(), StoreError> {
+    Rows::new()
+        .id("record_id", customers.iter().map(|customer| customer.0))
+        .id("decision_id", customers.iter().map(|_| decision.0))
+        .int("arrival", customers.iter().map(|_| arrival))
+        .small("effect", customers.iter().map(|_| About::CONCERNED))
+        .small("side", customers.iter().map(|_| 0))
+        .flag("is_pair", customers.iter().map(|_| false))
+        .flag("names_survivor", customers.iter().map(|_| false))
+        .flag("stands", customers.iter().map(|_| true))
+        .insert(db, "decision_record", "ON CONFLICT (record_id, decision_id) DO NOTHING")
+        .await?;
+    Ok(())
 }
 
 /// Every record that a decision is about.

@@ -23,7 +23,7 @@ sweep!(
     held_items_after, held_item, [id]
 );
 
-use crate::base::{RecordId, SourceId};
+use crate::base::{CustomerId, RecordId, SourceId};
 use crate::store::{SWEEP_ROWS, StoreError, any_of, ids_value};
 use entity::record;
 use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
@@ -62,4 +62,21 @@ pub async fn stored_records(db: &impl ConnectionTrait, ids: &[RecordId]) -> Resu
     let sql = format!("SELECT * FROM record WHERE {}", any_of(backend, "id", 1));
     let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, ids.iter().map(|id| id.0))]);
     Ok(record::Model::find_by_statement(statement).all(db).await?)
+}
+
+/// The next records with their customers, in the order of their ids.
+pub async fn customers_after(
+    db: &impl ConnectionTrait,
+    after: Option<RecordId>,
+) -> Result<Vec<(RecordId, CustomerId)>, StoreError> {
+    let backend = db.get_database_backend();
+    let (condition, values) = match after {
+        None => ("", Vec::new()),
+        Some(after) => ("WHERE id > $1", vec![after.0.into()]),
+    };
+    let sql = format!("SELECT id, customer_id FROM record {condition} ORDER BY id LIMIT {SWEEP_ROWS}");
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    rows.iter()
+        .map(|row| Ok((RecordId(row.try_get_by_index(0)?), CustomerId(row.try_get_by_index(1)?))))
+        .collect()
 }

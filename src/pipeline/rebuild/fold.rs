@@ -122,6 +122,11 @@ impl History {
 }
 
 impl Folded {
+    /// Other rules on top of the history, for whoever asks what they would change.
+    pub fn publish(&mut self, rules: Arc<Rules>) {
+        self.rule(Ruling::Rules(rules));
+    }
+
     fn assert(&mut self, arrival: i64, record: RecordId, shown: &[ShownValue]) {
         for shown in shown {
             self.know(shown.value, shown.raw.as_deref());

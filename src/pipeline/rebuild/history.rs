@@ -40,8 +40,7 @@ impl Checking<'_> {
                 into.records.push((row.arrival, id));
                 keys.arrivals.insert(id, row.arrival);
                 keys.sources.insert(id, row.source());
-                let first = self.keys.record(row.source(), &row.external_key);
-                if first != id {
+                if let Some(first) = self.first_of(row, id) {
                     *keys.siblings.entry(first).or_default() += 1;
                 }
             }
@@ -51,6 +50,13 @@ impl Checking<'_> {
             }
             self.report_progress("reading records", keys.arrivals.len());
         }
+    }
+
+    /// The first record of an anonymous id, when this one was opened beside it; a sender may call a record `x#1` too.
+    fn first_of(&self, row: &history::RecordKey, id: RecordId) -> Option<RecordId> {
+        let (first, n) = row.external_key.rsplit_once('#')?;
+        let is_sibling = self.keys.sibling(row.source(), first, n.parse().ok()?) == id;
+        is_sibling.then(|| self.keys.record(row.source(), first))
     }
 
     pub(super) async fn read_values(&mut self, into: &mut History) -> Result<(), RebuildError> {

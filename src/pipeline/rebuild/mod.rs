@@ -13,6 +13,7 @@ mod history;
 mod views;
 mod who;
 
+pub use self::fold::Folded;
 use self::fold::History;
 use self::views::Views;
 use crate::base::ids::HashKey;
@@ -84,6 +85,36 @@ impl Checking<'_> {
     fn report_progress(&mut self, what: &'static str, done: usize) {
         self.listener.progress(what, done);
     }
+}
+
+/// Folds who is who and nothing else, for those who ask what other rules would change. `further`: rules that will be published on top.
+pub async fn fold(
+    store: &Store,
+    configured: Arc<Rules>,
+    further: Option<&Rules>,
+    listener: &mut dyn Listener,
+) -> Result<Folded, RebuildError> {
+    let mut checking = Checking {
+        db: store.snapshot().await?,
+        keys: store.hash_key(),
+        listener,
+        counts: Counts::default(),
+    };
+    let mut history = History::default();
+    checking.read_records(&mut history).await?;
+    checking.read_values(&mut history).await?;
+    let published = checking.read_rulings(&mut history).await?;
+    let all = std::iter::once(configured.as_ref())
+        .chain(published.iter().map(Arc::as_ref))
+        .chain(further);
+    let attributes: BTreeSet<String> = all.flat_map(Rules::agreement_attributes).map(str::to_owned).collect();
+    let mut neighbourhood = Neighbourhood::new(configured.clone());
+    checking.read_events(&attributes, &mut neighbourhood).await?;
+    Ok(history.fold(neighbourhood, configured, |placed| {
+        if placed % 10_000 == 0 {
+            checking.listener.progress("placing records", placed);
+        }
+    }))
 }
 
 /// Folds the history and compares. `configured`: the rules that stood before any were published. Costs two readings of `event` and
