@@ -146,6 +146,29 @@ on_both! {
         app.stop().await;
     }
 
+    async fn a_value_that_suddenly_joins_too_many_people_is_held_and_listed(app: TestApp) {
+        let key = app.source("web", "WEB").await;
+        app.ask_with(PUBLISH, json!({"input": {"rules": {"over_merge_alarm": {"joins": 3, "hours": 24}}, "reason": "a small shop"}})).await;
+        app.run_due_jobs().await;
+        // Nine people known by their own address, then all of them write from the team's.
+        for n in 0..9 {
+            app.batch(&key, json!([{"type": "identify", "anonymousId": format!("d{n}"), "messageId": format!("own{n}"), "traits": {"email": format!("p{n}@x.example")}}])).await;
+        }
+        for n in 0..9 {
+            app.batch(&key, json!([{"type": "identify", "anonymousId": format!("d{n}"), "messageId": format!("team{n}"), "traits": {"email": "team@x.example"}}])).await;
+        }
+        let held = app.ask("{ heldItems(first: 5) { nodes { reason identifier { value state } decision { kind because } } } }").await;
+        let nodes = held["heldItems"]["nodes"].as_array().unwrap();
+        assert_eq!(nodes.len(), 1, "{held}");
+        assert_eq!(json!([nodes[0]["reason"], nodes[0]["identifier"], nodes[0]["decision"]["kind"]]),
+            json!(["TOO_MANY_JOINS", {"value": "team@x.example", "state": "HELD"}, "HOLD"]), "{held}");
+        // What it joined before stays joined, and nobody else was.
+        let joined: Vec<usize> = partition(&app).await.iter().map(Vec::len).filter(|records| *records > 1).collect();
+        assert_eq!(joined, [4]);
+        assert_rebuilds(&app).await;
+        app.stop().await;
+    }
+
     async fn rules_that_are_not_sound_are_refused_with_their_path(app: TestApp) {
         let refused = |data: Value| data["identityRulesPublish"]["userErrors"][0]["field"].clone();
         for (input, field) in [
