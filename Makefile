@@ -33,3 +33,4 @@ soak: ## The long versions of the crash tests
 
 bench: ## Measure; writes benches/results/*.json
 	cargo bench --bench ingest
+	cargo bench --bench value

@@ -4,8 +4,9 @@
 //! strictly and turns it into one shape; what it refuses is listed with its reason. `pipeline::queue` groups what arrives together, and
 //! `pipeline::intake` stores a group in one transaction: deduplicated events, records and their identifiers (`identity`), golden
 //! values and purchases (`customer`), and the change log (`feed`), the only carrier of news. After the commit the senders are answered.
-//! Whoever reads asks `graphql`, with a key that `access` knows. `store` opens SQLite or PostgreSQL and makes them alike; `base` holds
-//! the words everyone speaks: instants, ids, money, pages. Work that outlives a request is a row of `job`. `worker` runs what nobody waits for, `cli` puts everything together.
+//! `value` is the statistics of what customers are worth, so far for the command line only. Whoever reads asks `graphql`, with a key that
+//! `access` knows. `store` opens SQLite or PostgreSQL and makes them alike; `base` holds the words everyone speaks: instants, ids, money,
+//! pages. Work that outlives a request is a row of `job`; `worker` runs what nobody waits for, `cli` puts everything together.
 //!
 //! A module uses lower ranks only; `tests/it/layers.rs` is the diagram.
 
@@ -21,6 +22,8 @@ pub mod ingest;
 pub mod identity;
 
 pub mod customer;
+
+pub mod value;
 
 pub mod pipeline;
 

@@ -2,6 +2,7 @@
 
 use super::server::{Server, cannot_open, open_store, pending_migrations};
 use super::settings::{self, Origins, Settings};
+use super::value::{self, ValueCommand};
 use super::{demo, rebuild, telemetry, test};
 use crate::access::{self, Actor, NewKey, Scope};
 use crate::base::paging::Page;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
   tributary serve --demo                                    try it, with demo data, on http://127.0.0.1:8080
   tributary source add --key web --name \"Web shop\" --channel web
   tributary key create --name \"back office\" --scope read --scope read:pii
+  tributary value score --transactions orders.csv --out scores.csv --report report.json
   tributary doctor                                          is this installation sound?
   tributary test scenarios.json                             do my identity rules do what I mean?
 
@@ -68,6 +70,9 @@ enum Command {
     /// Keys of servers and operators.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// What customers are worth, out of a file: for analysts, without a server.
+    #[command(subcommand)]
+    Value(ValueCommand),
     /// Is this installation sound? Exit status 1 when it is not.
     #[command(after_help = "Example:\n  tributary doctor --database-url postgres://tributary@db/tributary")]
     Doctor,
@@ -184,6 +189,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         say!("{}", graphql::sdl().trim_end());
         return Ok(());
     }
+    if let Command::Value(command) = &cli.command {
+        return value::run(command);
+    }
     let mut settings = load_settings(&cli)?;
     if matches!(cli.command, Command::Serve(Serve { demo: true, .. })) {
         demo::prepare(&mut settings, &Ids::system());
@@ -196,7 +204,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(serve) => run_server(settings, serve.demo).await,
         Command::Migrate { check } => migrate(&settings, check).await,
-        Command::Schema => Ok(()),
+        Command::Schema | Command::Value(_) => Ok(()),
         Command::Source(command) => source(&opened(&settings).await?, command).await,
         Command::Key(command) => key(&opened(&settings).await?, command).await,
         Command::Doctor => doctor(&settings).await,

@@ -7,6 +7,13 @@ macro_rules! say {
         let _ = writeln!(std::io::stdout(), $($argument)*);
     }};
 }
+/// The same for standard error.
+macro_rules! complain {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($argument)*);
+    }};
+}
 mod commands;
 mod demo;
 mod rebuild;
@@ -16,5 +23,6 @@ pub mod server;
 pub mod settings;
 mod telemetry;
 mod test;
+mod value;
 
 pub use commands::{Cli, run};

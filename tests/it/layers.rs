@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Each module and its rank. Modules of one rank do not use each other.
-const RANKS: [(&str, u8); 13] = [
+const RANKS: [(&str, u8); 14] = [
     ("base", 0),
     ("store", 1),
     ("feed", 2),
@@ -13,6 +13,7 @@ const RANKS: [(&str, u8); 13] = [
     ("ingest", 4),
     ("identity", 5),
     ("customer", 6),
+    ("value", 7),
     ("pipeline", 10),
     ("graphql", 11),
     ("http", 12),

@@ -150,9 +150,9 @@ on_both! {
         let key = app.source("web", "WEB").await;
         app.ask_with(PUBLISH, json!({"input": {"rules": {"over_merge_alarm": {"joins": 3, "hours": 24}}, "reason": "a small shop"}})).await;
         app.run_due_jobs().await;
-        // Nine people known by their own address, then all of them write from the team's.
+        // Nine people known by their devices, then all of them write from the team's address.
         for n in 0..9 {
-            app.batch(&key, json!([{"type": "identify", "anonymousId": format!("d{n}"), "messageId": format!("own{n}"), "traits": {"email": format!("p{n}@x.example")}}])).await;
+            app.batch(&key, json!([{"type": "identify", "anonymousId": format!("d{n}"), "messageId": format!("own{n}"), "traits": {"first_name": format!("P{n}")}}])).await;
         }
         for n in 0..9 {
             app.batch(&key, json!([{"type": "identify", "anonymousId": format!("d{n}"), "messageId": format!("team{n}"), "traits": {"email": "team@x.example"}}])).await;

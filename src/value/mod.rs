@@ -1,0 +1,41 @@
+//! What a customer is worth: the statistics of lifetime value. Pure; nothing here knows of a server, a database or a clock.
+//!
+//! A [`History`] says when somebody bought, in three numbers; [`ledger()`] makes histories out of single purchases. [`fit_buying`] fits
+//! BG/NBD or MBG/NBD to many of them: who still buys, and how often. [`fit_spending`] fits Gamma-Gamma: how much they spend. Both by
+//! maximum likelihood, with derivatives by formula, standard errors, and in words what to be careful about. A [`Scorer`] asks the
+//! fitted models about one customer: alive, purchases to come, spend, lifetime value. [`accuracy`] holds predictions against what
+//! happened.
+//!
+//! Promises: a number or a reason why there is none; the same numbers whatever the order of the customers, the unit of time, or the
+//! currency; twelve digits of every function, also for thousands of purchases, for customers of today and for a = 1, where the formulas
+//! of the papers fail. Sources: Fader, Hardie and Lee 2005 (BG/NBD); Batislam, Denizel and Filiztekin 2007 (MBG/NBD); Fader and Hardie
+//! 2013, note 025 (Gamma-Gamma). What is computed otherwise than there is said in `beta`, `likelihood` and `spending`.
+//!
+//! Leaves to others: where purchases come from, and where values go.
+
+mod backtest;
+mod beta;
+mod buying;
+mod fit;
+mod history;
+mod ledger;
+mod likelihood;
+mod maximise;
+mod score;
+mod special;
+mod spending;
+
+#[cfg(test)]
+mod edge_tests;
+#[cfg(test)]
+mod reference_tests;
+
+pub use backtest::{Accuracy, Class, Foretold, MOST_FREQUENT, accuracy, naive_rate};
+pub use buying::{Buying, Family};
+pub use fit::{
+    Fit, Fitted, FittedBuying, FittedSpending, Unfit, Warning, fit_all, fit_buying, fit_spending, likeliest, spend_with_frequency,
+};
+pub use history::{History, HistoryError, Spend};
+pub use ledger::{Customer, Ledger, Purchase, Unit, Window, ledger};
+pub use score::{Score, Scorer, Terms, Unknown};
+pub use spending::Spending;
