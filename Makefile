@@ -34,3 +34,4 @@ soak: ## The long versions of the crash tests
 bench: ## Measure; writes benches/results/*.json
 	cargo bench --bench ingest
 	cargo bench --bench value
+	cargo bench --bench identity

@@ -1,6 +1,6 @@
 //! Who spent the processor's time: the server, the database's processes, or this process, which makes the load.
 
-use crate::report::Measure;
+use crate::measure::Measure;
 use crate::server::Server;
 use std::time::{Duration, Instant};
 

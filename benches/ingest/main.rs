@@ -12,6 +12,7 @@
 
 mod cpu;
 mod load;
+mod measure;
 #[path = "../../tests/it/support/packages.rs"]
 mod packages;
 mod raw;
@@ -22,8 +23,9 @@ mod servers;
 mod workload;
 
 use cpu::Cpu;
+use measure::Measure;
 use raw::Raw;
-use report::{Case, Measure, Ratio, Report};
+use report::{Case, Ratio, Report};
 use server::Server;
 use std::path::{Path, PathBuf};
 

@@ -14,9 +14,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it on this database, with one source, and waits until it is ready.
+    /// Starts this version's binary.
     pub async fn start(database_url: &str) -> Self {
-        let binary = env!("CARGO_BIN_EXE_tributary");
+        Self::of(env!("CARGO_BIN_EXE_tributary"), database_url).await
+    }
+
+    /// Starts a binary on this database, with one source, and waits until it is ready.
+    pub async fn of(binary: &str, database_url: &str) -> Self {
         let environment = [
             ("TRIBUTARY_DATABASE__URL", database_url),
             ("TRIBUTARY_DATABASE__MIGRATE", "always"),

@@ -6,6 +6,7 @@ use crate::server::WRITE_KEY;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A prime, so that neighbours in time are strangers to each other.
@@ -15,14 +16,19 @@ const EVENTS: [&str; 4] = ["Product Viewed", "Product Added", "Product Clicked",
 
 /// One identify call for each record: afterwards it is known and has shown its identifiers.
 pub fn introductions(records: usize) -> Requests {
-    let messages = (0..records).map(|person| {
+    newcomers(0..records, 500)
+}
+
+/// The same of some people, in batches.
+pub fn newcomers(people: Range<usize>, size: usize) -> Requests {
+    let messages = people.map(|person| {
         json!({
             "type": "identify", "messageId": format!("introduction-{person}"),
             "userId": user(person), "anonymousId": device(person),
             "traits": {"firstName": "Ada", "lastName": "Hughes", "email": format!("customer{person}@example.test"), "plan": "basic"}
         })
     });
-    batched(&messages.collect::<Vec<_>>(), 500)
+    batched(&messages.collect::<Vec<_>>(), size)
 }
 
 /// Track events in batches.

@@ -15,6 +15,7 @@ mod intake;
 mod jobs;
 mod layers;
 mod operations;
+mod precision;
 mod purchases;
 mod reading;
 mod rebuild;
