@@ -252,6 +252,7 @@ async fn tell(live: &TestApp, app: &TestApp, key: &str, steps: &[Done]) {
     }
 }
 
+/// What was decided about a record, for who looks for the first difference.
 async fn story(app: &TestApp, name: &str) -> Vec<String> {
     let sql = format!(
         "SELECT CAST(d.kind AS bigint), CAST(d.evidence AS text), d.actor, d.arrival FROM decision_record r JOIN identity_decision d ON d.id = r.decision_id JOIN record x ON x.id = r.record_id WHERE x.external_key = '{name}' ORDER BY d.arrival"
@@ -328,10 +329,7 @@ async fn crowd(app: TestApp, operations: u64) {
         app.count("identity_decision WHERE kind = 2").await,
         app.count("identity_decision WHERE kind = 3").await,
     );
-    assert!(
-        operations < 5000 || kinds.0 > 20 && kinds.1 > 20,
-        "merges and splits: {kinds:?}"
-    );
+    assert!(kinds.0 > 20 && kinds.1 > 20, "merges and splits: {kinds:?}");
     if app.server.services.store.is_postgres() {
         let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
         assert_eq!(app.scalar(sql).await, 0, "deadlocks");
@@ -361,7 +359,6 @@ async fn crowd(app: TestApp, operations: u64) {
 on_both! {
     async fn eight_clients_at_once_come_to_what_one_after_another_comes_to(app: TestApp) {
         let soak = std::env::var("TRIBUTARY_SOAK").is_ok();
-        let count = std::env::var("CROWD").ok().and_then(|t| t.parse().ok());
-        crowd(app, count.unwrap_or(if soak { 100_000 } else { 10_000 })).await;
+        crowd(app, if soak { 100_000 } else { 10_000 }).await;
     }
 }
