@@ -39,6 +39,17 @@ pub async fn run(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(),
     Ok(())
 }
 
+/// A column that joins rows which are there brings a constant for them; from then on every row says its own. SQLite cannot forget it.
+pub async fn forget_defaults(manager: &SchemaManager<'_>, columns: &[(&str, &str)]) -> Result<(), DbErr> {
+    if manager.get_database_backend() == DbBackend::Postgres {
+        for (table, column) in columns {
+            let sql = format!("ALTER TABLE {table} ALTER COLUMN {column} DROP DEFAULT");
+            manager.get_connection().execute_unprepared(&sql).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Drops tables, the last made first.
 pub async fn drop(manager: &SchemaManager<'_>, tables: &[&str]) -> Result<(), DbErr> {
     for table in tables.iter().rev() {

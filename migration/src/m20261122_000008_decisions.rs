@@ -48,7 +48,14 @@ impl MigrationTrait for Migration {
                     version {int} NOT NULL PRIMARY KEY, config {json} NOT NULL, arrival {int} NOT NULL, actor {text} NOT NULL){table}",
             ],
         )
-        .await
+        .await?;
+        let added = [
+            ("record", "siblings"),
+            ("record", "was_customer"),
+            ("customer", "placed_at"),
+            ("source", "review_aliases"),
+        ];
+        ddl::forget_defaults(manager, &added).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -17,7 +17,8 @@ impl MigrationTrait for Migration {
                 "ALTER TABLE identifier ADD COLUMN held_at {int}",
             ],
         )
-        .await
+        .await?;
+        ddl::forget_defaults(manager, &[("link", "place")]).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -46,6 +46,8 @@ pub struct Scene {
     values: HashMap<IdentifierId, (Option<RecordId>, IdentifierState)>,
     /// The customers of records that are only held still.
     still: HashMap<RecordId, CustomerId>,
+    /// Values under lock whose owner or state has changed before; no other can have joined anybody.
+    changed_before: BTreeSet<IdentifierId>,
     /// The spellings of values under lock.
     spellings: HashMap<IdentifierId, (IdentifierKind, String, String)>,
 }
@@ -82,6 +84,7 @@ impl Scene {
             customers: HashMap::new(),
             values: HashMap::new(),
             still: HashMap::new(),
+            changed_before: BTreeSet::new(),
             spellings: HashMap::new(),
         }
     }
@@ -133,6 +136,9 @@ impl Scene {
                 value.held_at.unwrap_or(value.arrival),
             );
             self.values.insert(id, (value.owner_id.map(RecordId), value.state));
+            if value.rev > 1 {
+                self.changed_before.insert(id);
+            }
             let spelling = (value.kind, value.namespace.clone(), value.value.clone());
             self.spellings.insert(id, spelling);
         }
@@ -306,8 +312,9 @@ impl Scene {
             }
         }
         if let Some(alarm) = alarm {
+            let joined = counted.intersection(&self.changed_before).copied().collect();
             let since = now.micros().saturating_sub(alarm.window_micros());
-            for (value, arrival) in decisions::joins_of(tx, &counted, since).await? {
+            for (value, arrival) in decisions::joins_of(tx, &joined, since).await? {
                 self.neighbourhood.know_join(value, arrival);
             }
         }

@@ -282,7 +282,7 @@ on_both! {
             costs.push(app.server.services.store.statement_count() - before);
         }
         assert_eq!(costs[0], costs[1]);
-        assert!(costs[0] <= 30, "{costs:?}");
+        assert!(costs[0] <= 25, "{costs:?}");
         app.stop().await;
     }
 
