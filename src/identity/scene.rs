@@ -92,17 +92,22 @@ impl Scene {
     /// Locks and loads. `now`: for values that are made now, and for what counts as recent.
     pub async fn load(tx: &impl ConnectionTrait, rules: Arc<Rules>, now: Instant, seeds: &Seeds) -> Result<Self, StoreError> {
         let mut scene = Self::empty(rules);
-        let mut values = neighbours::claim_values(tx, seeds.values.iter().filter(|shown| shown.is_usable), now.micros()).await?;
+        let usable = || seeds.values.iter().filter(|shown| shown.is_usable);
+        let mut values = Vec::new();
+        if seeds.again {
+            // All of them at once: locks are taken upwards.
+            let mut all = scene.values_of_customers(tx, &seeds.records).await?;
+            all.extend(usable().map(|shown| shown.id));
+            values = neighbours::lock_values(tx, &all).await?;
+        }
+        let known: BTreeSet<IdentifierId> = values.iter().map(|value| IdentifierId(value.id)).collect();
+        let missing = usable().filter(|shown| !known.contains(&shown.id));
+        values.extend(neighbours::claim_values(tx, missing, now.micros()).await?);
         neighbours::insert_unusable(tx, seeds.values.iter().filter(|shown| !shown.is_usable), now.micros()).await?;
         for shown in seeds.values.iter().filter(|shown| !shown.is_usable) {
             scene
                 .neighbourhood
                 .know_value(shown.id, (shown.kind, &shown.namespace), IdentifierState::Unusable, 0);
-        }
-        if seeds.again {
-            let known: BTreeSet<IdentifierId> = values.iter().map(|value| IdentifierId(value.id)).collect();
-            let all = scene.values_of_customers(tx, &seeds.records).await?;
-            values.extend(neighbours::lock_values(tx, &all.difference(&known).copied().collect()).await?);
         }
         scene.know_values(&values);
         let owners = values.iter().filter_map(|value| value.owner_id).map(RecordId);
@@ -166,6 +171,10 @@ impl Scene {
                     .filter_map(|record| Some((*record, *customers.get(record)?)))
                     .collect();
                 return Ok(playing);
+            }
+            // Locks are taken upwards. Whoever has to go back lets go of everything first, or would wait for one that waits for them.
+            if missing.first() < self.locked.last() {
+                return Err(StoreError::LostRace);
             }
             for (customer, placed_at) in neighbours::lock_customers(tx, &missing).await? {
                 self.latest_arrival = self.latest_arrival.max(placed_at);

@@ -12,7 +12,7 @@ use crate::base::{CustomerId, DecisionId, Instant, Kind, RecordId};
 use crate::feed::{Log, TransactionId};
 use crate::identity::decision::NewDecision;
 use crate::identity::place::{Decree, Effect};
-use crate::identity::store::{decisions, neighbours};
+use crate::identity::store::{decisions, evidence, neighbours};
 use crate::identity::{Scene, Seeds, Shown};
 use crate::pipeline::Services;
 use crate::pipeline::intake::id_text;
@@ -225,8 +225,8 @@ impl Mending {
             } => {
                 let shown = Shown::judge(services.store.hash_key(), &standing.rules, *kind, namespace, raw);
                 // Whoever holds it is placed again; nobody else knows of it.
-                let held = neighbours::lock_values(tx, &[shown.id].into()).await?;
-                seeds.records = held.iter().filter_map(|value| value.owner_id).map(RecordId).collect();
+                let held = evidence::values(tx, &[shown.id]).await?;
+                seeds.records = held.values().filter_map(|value| value.owner_id).map(RecordId).collect();
                 seeds.again = matches!(decision, Decision::Block { .. });
                 seeds.values = vec![shown.clone()];
                 value = Some(shown);

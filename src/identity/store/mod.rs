@@ -14,28 +14,6 @@ use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult, Statement};
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// Locks records by raising their `rev`, and reads them. Sorted ids make the usual plan lock in one order; where it does not, the
-/// deadlock is tried again.
-pub async fn lock_records(db: &impl ConnectionTrait, ids: impl IntoIterator<Item = RecordId>) -> Result<Vec<Record>, StoreError> {
-    let mut ids: Vec<Uuid> = ids.into_iter().map(|id| id.0).collect();
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    ids.sort_unstable();
-    let backend = db.get_database_backend();
-    let sql = format!(
-        "UPDATE record SET rev = rev + 1 WHERE {} RETURNING *",
-        any_of(backend, "id", 1)
-    );
-    let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, ids)]);
-    record::Model::find_by_statement(statement)
-        .all(db)
-        .await?
-        .into_iter()
-        .map(Record::try_from)
-        .collect()
-}
-
 /// Writes new records. Loses the race when another transaction wrote one of them meanwhile.
 pub async fn insert_records(db: &impl ConnectionTrait, records: &[NewRecord]) -> Result<(), StoreError> {
     let written = Rows::new()

@@ -51,9 +51,10 @@ pub async fn look(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<I
         .id("record_id", pairs.iter().map(|(record, _)| record.0))
         .optional_id("identifier_id", pairs.iter().map(|(_, identifier)| identifier.map(|id| id.0)))
         .relation(backend);
-    // PostgreSQL writes into a row's xmax who locks or changes it; SQLite has one writer, which is this one.
+    // PostgreSQL writes into a row's xmax who locks or changes it, and leaves it there: only one that was not over when this statement
+    // began counts. SQLite has one writer, which is this one.
     let is_contended = if backend == DbBackend::Postgres {
-        "i.xmax::text <> '0'"
+        "i.xmax::text <> '0' AND age(i.xmax) <= age(pg_snapshot_xmin(pg_current_snapshot())::xid)"
     } else {
         "0"
     };
@@ -143,14 +144,17 @@ async fn insert_values<'s>(
         .collect()
 }
 
-/// Locks rows by id and reads them; those that are gone are missing from the answer. SQLite has one writer, whose transaction holds
-/// everything.
+/// Locks rows in the order of the sorted ids in the first parameter, and reads them; those that are gone are missing from the answer.
+/// `UPDATE … WHERE id = ANY` would lock in the order of whatever plan is chosen, and two transactions would wait for each other. SQLite
+/// has one writer, whose transaction holds everything.
 fn locking(backend: DbBackend, table: &str, columns: &str) -> String {
-    let ids = any_of(backend, "id", 1);
     if backend == DbBackend::Postgres {
-        format!("UPDATE {table} SET rev = rev WHERE {ids} RETURNING {columns}")
+        format!(
+            "SELECT locked.* FROM UNNEST($1::uuid[]) AS wanted(id)
+             CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE {table}.id = wanted.id FOR NO KEY UPDATE) AS locked"
+        )
     } else {
-        format!("SELECT {columns} FROM {table} WHERE {ids}")
+        format!("SELECT {columns} FROM {table} WHERE {}", any_of(backend, "id", 1))
     }
 }
 

@@ -16,8 +16,8 @@ use crate::customer::purchases::{self, Reported, Touched};
 use crate::customer::store::NewEvent;
 use crate::customer::{EventKey, store as customer_store};
 use crate::feed::{Change, Log, TransactionId};
+use crate::identity::store::decisions;
 use crate::identity::store::neighbours::{self, Known};
-use crate::identity::store::{self as identity_store, decisions};
 use crate::identity::{NewRecord, Scene, Seeds};
 use crate::ingest::{Message, RefusedItem, Rejection, Sightings, insert_rejected};
 use crate::pipeline::Services;
@@ -26,7 +26,7 @@ use crate::store::StoreError;
 use entity::{ChangeOp, Topic};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend};
 use serde_json::{Map, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -141,12 +141,6 @@ pub async fn store(
     decisions::insert(tx, &placed.decisions).await?;
     let customer_of = |record: RecordId| customer_today(&scene, &known, record);
     tell_decisions(&mut log, &placed.decisions, |record| Some(customer_of(record)));
-    let ordering: BTreeSet<RecordId> = items
-        .iter()
-        .filter(|item| item.is_new && item.message.order.is_some())
-        .map(|item| item.record)
-        .collect();
-    identity_store::lock_records(tx, ordering).await?;
     let reports: Vec<Reported<'_>> = items.iter().filter(|item| item.is_new).filter_map(Item::reported).collect();
     for purchase in purchases::apply(tx, keys, &reports).await? {
         log.note(purchase_change(&purchase, customer_of(purchase.key.record)));
@@ -280,7 +274,8 @@ fn seeds(items: &[Item<'_>], keys: &HashKey, known: &Known) -> Seeds {
     let mut values = BTreeMap::new();
     for item in items.iter().filter(|item| item.is_new) {
         if !item.is_open {
-            if !item.message.traits.is_empty() {
+            // What is said of a known person and what they buy is folded into what is stored: nobody else may do so meanwhile.
+            if !item.message.traits.is_empty() || item.message.order.is_some() {
                 seeds.still.insert(item.record);
             }
             continue;
