@@ -10,7 +10,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub created_at: i64,
-    /// Copied by refresh; never a change by itself.
+    /// Copied in the background from its events; never a change by itself. Null until then.
     pub last_seen_at: Option<i64>,
     pub display_name: Option<String>,
     pub email: Option<String>,
@@ -20,6 +20,10 @@ pub struct Model {
     pub rev: i64,
     /// Arrival of the last assertion or decision that changed whose records it has.
     pub placed_at: i64,
+    /// The display name, the e-mail address and the telephone number as they compare; null where nothing is left to compare.
+    pub name_folded: Option<String>,
+    pub email_folded: Option<String>,
+    pub phone_folded: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -4,7 +4,9 @@
 //! counted once however often it is reported, in whatever order the reports arrive.
 //! Owns `customer`, `event`, `purchase`, `purchase_line`, `refund`, `product`.
 
+pub mod folding;
 mod golden;
+pub mod listing;
 mod model;
 mod order;
 pub mod purchases;

@@ -6,6 +6,7 @@ mod batching;
 mod catalogue;
 mod connection;
 mod customer;
+mod customers;
 mod decision;
 mod error;
 pub mod execute;

@@ -3,6 +3,7 @@
 use super::catalogue::{ApiKeyNode, EventDefinitionNode, RejectedItemNode, TraitDefinitionNode};
 use super::connection::{COUNTED_TO, Connection, Count, page};
 use super::customer::CustomerNode;
+use super::customers::{self, CustomerFilter, CustomerOrder};
 use super::decision::{DecisionNode, HeldItemNode, PathNode};
 use super::guard::Needs;
 use super::job::JobNode;
@@ -15,12 +16,14 @@ use super::scalars::DateTime;
 use super::timeline::{EventNode, ProductNode, PurchaseNode};
 use super::{error, services};
 use crate::access::{self, Scope};
+use crate::base::IdentifierId;
 use crate::base::paging::Slice;
 use crate::customer;
 use crate::identity::store::{decisions, evidence};
 use crate::identity::{self, Verdict};
 use crate::ingest;
 use crate::ingest::store::RejectedFilter;
+use crate::pipeline::Services;
 use crate::store::StoreError;
 use async_graphql::{Context, ID, InputObject, Interface, Object, Result};
 use sea_orm::ActiveEnum as _;
@@ -106,24 +109,18 @@ impl Query {
         customer_by(ctx, identifier).await.transpose()
     }
 
-    /// Customers, the newest first.
+    /// Customers, the newest first unless another order is asked for. What is personal in a filter or an order needs the scope `read:pii`.
     #[graphql(guard = "Needs(Scope::Read)")]
     async fn customers(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "Only those for whom all of this holds.")] filter: Option<CustomerFilter>,
+        #[graphql(desc = "In which order; by default the newest first.")] order_by: Option<CustomerOrder>,
         #[graphql(desc = "How many, 1 to 100.")] first: i32,
         #[graphql(desc = "Those behind this cursor.")] after: Option<String>,
     ) -> Result<Connection<CustomerNode>> {
-        let page = page(first, after.as_deref())?;
-        let slice = read(customer::store::newest_customers(services(ctx)?.store.reader(), &page).await)?;
-        let count: Count = Arc::new(|store| {
-            Box::pin(async move {
-                let limit = i64::try_from(COUNTED_TO).unwrap_or(i64::MAX) + 1;
-                Ok(u64::try_from(customer::store::count_customers(store.reader(), limit).await?).unwrap_or(0))
-            })
-        });
-        let key = |customer: &customer::Customer| (customer.created_at.micros(), customer.id.0);
-        Ok(Connection::new(slice, after.as_deref(), key, CustomerNode).counted(count))
+        let order = order_by.unwrap_or(CustomerOrder::Newest);
+        customers::customers(ctx, filter.unwrap_or_default(), order, first, after.as_deref()).await
     }
 
     /// The systems that send data, in the order of their keys.
@@ -292,21 +289,29 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
 }
 
 async fn customer_by(ctx: &Context<'_>, identifier: IdentifierInput) -> Result<Option<CustomerNode>> {
-    let kind: entity::IdentifierKind = identifier.kind.into();
-    let namespace = identifier.namespace.unwrap_or_default();
-    if kind == entity::IdentifierKind::ExternalId && namespace.is_empty() {
-        return Err(error::bad_input(
-            "identifier.namespace",
-            "EXTERNAL_ID needs the namespace it is unique in",
-        ));
-    }
     let services = services(ctx)?;
-    let Verdict::Usable(value) = services.rules.standing().rules.judge(kind, &namespace, &identifier.value) else {
+    let Some(id) = identifier_id(services, "identifier.namespace", identifier)? else {
         return Ok(None);
     };
-    let id = services.store.hash_key().identifier(kind.to_value(), &namespace, &value);
     let Some(owner) = read(identity::store::owner(services.store.reader(), id).await)? else {
         return Ok(None);
     };
     Ok(ask(ctx, CustomerOf(owner)).await?.map(CustomerNode))
+}
+
+/// The id of an identifier as it would be stored; `None` when the value is none of its kind, so that nobody has it.
+pub fn identifier_id(services: &Services, namespace_field: &str, identifier: IdentifierInput) -> Result<Option<IdentifierId>> {
+    let kind: entity::IdentifierKind = identifier.kind.into();
+    let namespace = identifier.namespace.unwrap_or_default();
+    if kind == entity::IdentifierKind::ExternalId && namespace.is_empty() {
+        return Err(error::bad_input(
+            namespace_field,
+            "EXTERNAL_ID needs the namespace it is unique in",
+        ));
+    }
+    let rules = services.rules.standing().rules;
+    let Verdict::Usable(value) = rules.judge(kind, &namespace, &identifier.value) else {
+        return Ok(None);
+    };
+    Ok(Some(services.store.hash_key().identifier(kind.to_value(), &namespace, &value)))
 }

@@ -9,6 +9,7 @@
 
 pub mod intake;
 pub mod jobs;
+pub mod lists;
 pub mod mend;
 pub mod queue;
 pub mod rebuild;

@@ -1,11 +1,10 @@
 //! Customers: written by intake, read by id and by page.
 
-use crate::base::paging::{Page, Slice};
 use crate::base::{CustomerId, Instant};
-use crate::customer::{Customer, Golden};
+use crate::customer::{Customer, Golden, folding};
 use crate::store::{Rows, StoreError, any_of, ids_value};
 use entity::customer;
-use sea_orm::{ConnectionTrait, FromQueryResult as _, Statement, Value};
+use sea_orm::{ConnectionTrait, FromQueryResult as _, Statement};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 
@@ -20,6 +19,24 @@ pub async fn insert_customers(db: &impl ConnectionTrait, customers: &[Customer])
         )
         .optional_text("email", customers.iter().map(|customer| customer.golden.text("email")))
         .optional_text("phone", customers.iter().map(|customer| customer.golden.text("phone")))
+        .optional_text(
+            "name_folded",
+            customers
+                .iter()
+                .map(|customer| customer.golden.display_name().and_then(|name| folding::name(&name))),
+        )
+        .optional_text(
+            "email_folded",
+            customers
+                .iter()
+                .map(|customer| customer.golden.text("email").and_then(|email| folding::email(&email))),
+        )
+        .optional_text(
+            "phone_folded",
+            customers
+                .iter()
+                .map(|customer| customer.golden.text("phone").and_then(|phone| folding::phone(&phone))),
+        )
         .json("golden", customers.iter().map(|customer| golden_json(&customer.golden)))
         .int("rev", customers.iter().map(|customer| customer.rev))
         .int("placed_at", customers.iter().map(|customer| customer.placed_at))
@@ -38,6 +55,24 @@ pub async fn update_customers(db: &impl ConnectionTrait, customers: &[Customer])
         )
         .optional_text("email", customers.iter().map(|customer| customer.golden.text("email")))
         .optional_text("phone", customers.iter().map(|customer| customer.golden.text("phone")))
+        .optional_text(
+            "name_folded",
+            customers
+                .iter()
+                .map(|customer| customer.golden.display_name().and_then(|name| folding::name(&name))),
+        )
+        .optional_text(
+            "email_folded",
+            customers
+                .iter()
+                .map(|customer| customer.golden.text("email").and_then(|email| folding::email(&email))),
+        )
+        .optional_text(
+            "phone_folded",
+            customers
+                .iter()
+                .map(|customer| customer.golden.text("phone").and_then(|phone| folding::phone(&phone))),
+        )
         .json("golden", customers.iter().map(|customer| golden_json(&customer.golden)))
         .int("rev", customers.iter().map(|customer| customer.rev))
         .int("created_at", customers.iter().map(|customer| customer.created_at.micros()))
@@ -45,7 +80,8 @@ pub async fn update_customers(db: &impl ConnectionTrait, customers: &[Customer])
         .update(
             db,
             "customer",
-            "display_name = v.display_name, email = v.email, phone = v.phone, golden = v.golden, rev = v.rev,
+            "display_name = v.display_name, email = v.email, phone = v.phone, name_folded = v.name_folded,
+             email_folded = v.email_folded, phone_folded = v.phone_folded, golden = v.golden, rev = v.rev,
              created_at = v.created_at, placed_at = v.placed_at",
             "customer.id = v.id",
         )
@@ -104,41 +140,6 @@ pub async fn stored_customers(db: &impl ConnectionTrait, ids: &[CustomerId]) -> 
     let sql = format!("SELECT * FROM customer WHERE {}", any_of(backend, "id", 1));
     let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, ids.iter().map(|id| id.0))]);
     Ok(customer::Model::find_by_statement(statement).all(db).await?)
-}
-
-/// Customers, the newest first; the key of a page is (created at, id). Leans on the index (created_at, id).
-pub async fn newest_customers(db: &impl ConnectionTrait, page: &Page<(i64, uuid::Uuid)>) -> Result<Slice<Customer>, StoreError> {
-    let backend = db.get_database_backend();
-    let limit: Value = i64::try_from(page.first + 1).unwrap_or(i64::MAX).into();
-    let (condition, values) = match page.after {
-        None => ("", vec![limit]),
-        Some((created_at, id)) => ("WHERE (created_at, id) < ($2, $3)", vec![limit, created_at.into(), id.into()]),
-    };
-    let sql = format!("SELECT * FROM customer {condition} ORDER BY created_at DESC, id DESC LIMIT $1");
-    let rows = customer::Model::find_by_statement(Statement::from_sql_and_values(backend, sql, values))
-        .all(db)
-        .await?;
-    Ok(Slice::from_one_more(
-        rows.into_iter().map(Customer::from).collect(),
-        page.first,
-    ))
-}
-
-/// How many customers there are, counted up to `limit`.
-pub async fn count_customers(db: &impl ConnectionTrait, limit: i64) -> Result<i64, StoreError> {
-    count(
-        db,
-        "SELECT COUNT(*) FROM (SELECT 1 FROM customer LIMIT $1) AS counted",
-        vec![limit.into()],
-    )
-    .await
-}
-
-async fn count(db: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> Result<i64, StoreError> {
-    let row = db
-        .query_one_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values))
-        .await?;
-    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
 }
 
 impl From<customer::Model> for Customer {

@@ -2,13 +2,13 @@
 
 mod customers;
 mod events;
+pub mod listing;
 mod purchases;
 pub mod whole;
 mod window;
 
 pub use customers::{
-    count_customers, customer_ids_after, customers, delete_customers, insert_customers, newest_customers, stored_customers,
-    update_customers,
+    customer_ids_after, customers, delete_customers, insert_customers, stored_customers, update_customers,
 };
 pub use events::{EventFilter, NewEvent, events, insert_events, seen, stored_events, timeline_events};
 pub(super) use purchases::{

@@ -7,7 +7,7 @@ use crate::base::{CustomerId, EventId, Instant, RecordId, SourceId};
 use crate::customer::purchases::Reported;
 use crate::customer::recount::{self, Described};
 use crate::customer::store::{stored_customers, whole};
-use crate::customer::{Spoken, Survivorship};
+use crate::customer::{Spoken, Survivorship, folding};
 use crate::identity::RecordTraits;
 use crate::identity::scene::stated_traits;
 use crate::identity::store::history;
@@ -98,6 +98,9 @@ impl Checking<'_> {
                 ("display_name", json!(row.display_name)),
                 ("email", json!(row.email)),
                 ("phone", json!(row.phone)),
+                ("name_folded", json!(row.name_folded)),
+                ("email_folded", json!(row.email_folded)),
+                ("phone_folded", json!(row.phone_folded)),
             ]);
             (row.id.to_string(), columns)
         });
@@ -211,11 +214,15 @@ fn customer_columns(
         .collect();
     let golden = views.survivorship.golden(&spoken);
     let arrivals = records.iter().filter_map(|record| views.records.arrivals.get(record));
+    let (name, email, phone) = (golden.display_name(), golden.text("email"), golden.text("phone"));
     Columns::from([
         ("created_at", json!(arrivals.min())),
-        ("display_name", json!(golden.display_name())),
-        ("email", json!(golden.text("email"))),
-        ("phone", json!(golden.text("phone"))),
+        ("name_folded", json!(name.as_deref().and_then(folding::name))),
+        ("email_folded", json!(email.as_deref().and_then(folding::email))),
+        ("phone_folded", json!(phone.as_deref().and_then(folding::phone))),
+        ("display_name", json!(name)),
+        ("email", json!(email)),
+        ("phone", json!(phone)),
         ("golden", Json::Object(golden.0)),
     ])
 }
