@@ -2,6 +2,7 @@
 
 use super::catalogue::{ApiKeyNode, EventDefinitionNode, RejectedItemNode, TraitDefinitionNode};
 use super::connection::{COUNTED_TO, Connection, Count, page};
+use super::consent::ConsentChangeNode;
 use super::customer::CustomerNode;
 use super::decision::{DecisionNode, HeldItemNode, PathNode};
 use super::guard::Needs;
@@ -40,6 +41,7 @@ pub enum Node {
     Job(JobNode),
     IdentityDecision(DecisionNode),
     HeldItem(HeldItemNode),
+    ConsentChange(ConsentChangeNode),
 }
 
 /// A value by which a customer is recognised, as anybody would type it.
@@ -288,6 +290,10 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         NodeId::HeldItem(id) => read(decisions::held_item(reader, id).await)?
             .map(HeldItemNode)
             .map(Node::HeldItem),
+        NodeId::Consent(key) => read(customer::store::consents(reader, &[key]).await)?
+            .remove(&key)
+            .map(ConsentChangeNode)
+            .map(Node::ConsentChange),
     })
 }
 
