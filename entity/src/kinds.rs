@@ -123,3 +123,27 @@ stored_enum! {
         Failed = 4,
     }
 }
+
+stored_enum! {
+    /// What a person answered to being spoken to.
+    ConsentAnswer {
+        Granted = 1,
+        Denied = 2,
+        /// Granted once, and taken back.
+        Withdrawn = 3,
+    }
+}
+
+stored_enum! {
+    /// How an answer came to be known.
+    ConsentOrigin {
+        /// A message repeats what is set at its sender: the preferences in its context.
+        Preferences = 1,
+        /// An event of its own: somebody unsubscribed.
+        Event = 2,
+        /// A server told it of a record.
+        Record = 3,
+        /// Somebody recorded it for a customer.
+        Deed = 4,
+    }
+}

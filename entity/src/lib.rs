@@ -9,6 +9,7 @@ pub mod api_key;
 pub mod audit;
 pub mod change;
 pub mod change_tx;
+pub mod consent;
 pub mod customer;
 pub mod decision_record;
 pub mod event;

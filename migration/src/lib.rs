@@ -17,6 +17,7 @@ mod m20261122_000006_customer;
 mod m20261122_000007_job;
 mod m20261122_000008_decisions;
 mod m20261122_000009_history;
+mod m20261122_000010_consent;
 mod m20261122_000013_lists;
 
 /// How a table would be spread over several database servers.
@@ -29,7 +30,7 @@ pub enum Distribution {
 }
 
 /// The distribution column of every table. The DDL lint refuses a table that is missing here and a unique key without its column.
-pub const DISTRIBUTION: [(&str, Distribution); 24] = [
+pub const DISTRIBUTION: [(&str, Distribution); 25] = [
     ("installation", Distribution::Reference),
     ("change", Distribution::By("tx_id")),
     ("change_tx", Distribution::By("tx_id")),
@@ -52,6 +53,7 @@ pub const DISTRIBUTION: [(&str, Distribution); 24] = [
     ("purchase_line", Distribution::By("record_id")),
     ("refund", Distribution::By("record_id")),
     ("product", Distribution::Reference),
+    ("consent", Distribution::By("record_id")),
     ("job", Distribution::By("id")),
     ("seaql_migrations", Distribution::Reference),
 ];
@@ -72,6 +74,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_job::Migration),
             Box::new(m20261122_000008_decisions::Migration),
             Box::new(m20261122_000009_history::Migration),
+            Box::new(m20261122_000010_consent::Migration),
             Box::new(m20261122_000013_lists::Migration),
         ]
     }

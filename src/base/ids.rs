@@ -50,6 +50,8 @@ typed_id! {
     /// Of an identity decision: a merge, a split, a block, a hold …
     DecisionId,
     JobId,
+    /// Of an answer to being spoken to; unique within its record.
+    ConsentId,
 }
 
 /// The installation's secret for turning natural keys into ids, written at the first migration.
@@ -98,6 +100,12 @@ impl HashKey {
 
     pub fn purchase(&self, namespace: &str, order_id: &str) -> PurchaseId {
         PurchaseId(self.id("purchase", &[namespace.as_bytes(), order_id.as_bytes()]))
+    }
+
+    /// The n-th answer that a message gives.
+    pub fn consent(&self, record: RecordId, event: EventId, n: u64) -> ConsentId {
+        let parts = [record.0.as_bytes().as_slice(), event.0.as_bytes(), &n.to_le_bytes()];
+        ConsentId(self.id("consent", &parts))
     }
 
     pub fn product(&self, sku: &str) -> ProductId {

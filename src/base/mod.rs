@@ -9,5 +9,5 @@ pub mod paging;
 
 pub use clock::{Clock, Instant, Stopwatch};
 pub use error::Kind;
-pub use ids::{CustomerId, DecisionId, EventId, IdentifierId, Ids, JobId, ProductId, PurchaseId, RecordId, SourceId};
+pub use ids::{ConsentId, CustomerId, DecisionId, EventId, IdentifierId, Ids, JobId, ProductId, PurchaseId, RecordId, SourceId};
 pub use money::Money;

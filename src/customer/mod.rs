@@ -2,8 +2,9 @@
 //!
 //! Promises: golden values are a pure function of records; events and purchases hang off the record for ever; an order's money is
 //! counted once however often it is reported, in whatever order the reports arrive.
-//! Owns `customer`, `event`, `purchase`, `purchase_line`, `refund`, `product`.
+//! Owns `customer`, `consent`, `event`, `purchase`, `purchase_line`, `refund`, `product`.
 
+pub mod consent;
 pub mod folding;
 mod golden;
 pub mod listing;

@@ -1,10 +1,11 @@
 //! The customer: one view over all records.
 
 use super::connection::{Connection, page};
+use super::consent::{self, ConsentChangeNode, ConsentNode, ConsentState};
 use super::decision::DecisionNode;
 use super::error;
 use super::kinds::{Channel, EventKind, TimeOrder};
-use super::loaders::{HistoryOf, IdentifiersOf, RecordsOf, SeenOf, SourceOf, TimelineOf, ask, ask_many};
+use super::loaders::{ConsentHistoryOf, HistoryOf, IdentifiersOf, RecordsOf, SeenOf, SourceOf, TimelineOf, ask, ask_many};
 use super::node_id::NodeId;
 use super::record::{IdentifierNode, RecordNode};
 use super::scalars::{Date, DateTime};
@@ -154,7 +155,7 @@ impl CustomerNode {
         Ok(previous.map(|id| NodeId::Customer(id).to_id()).collect())
     }
 
-    /// What they did and what they bought, in one list. Naming kinds or names asks for events alone.
+    /// What they did, what they bought and what they answered to being spoken to, in one list. Naming kinds or names asks for events alone.
     #[expect(clippy::too_many_arguments, reason = "each is an argument of the public field")]
     async fn timeline(
         &self,
@@ -177,6 +178,7 @@ impl CustomerNode {
         let asked = Asked {
             window,
             purchases: kinds.is_none() && names.is_none(),
+            consents: kinds.is_none() && names.is_none(),
             events: events_asked(kinds, names)?,
             sources: match channels {
                 None => None,
@@ -205,12 +207,13 @@ impl CustomerNode {
             window,
             events: None,
             purchases: true,
+            consents: false,
             sources: None,
         };
         let slice = ask(ctx, TimelineOf(self.0.id, asked)).await?.unwrap_or_default();
         let rows = slice.rows.into_iter().filter_map(|entry| match entry {
             Entry::Purchase(purchase) => Some(purchase),
-            Entry::Event(_) => None,
+            Entry::Event(_) | Entry::Consent(_) => None,
         });
         let slice = crate::base::paging::Slice {
             rows: rows.collect(),
@@ -218,6 +221,42 @@ impl CustomerNode {
         };
         let key = |purchase: &crate::customer::Purchase| Entry::Purchase(purchase.clone()).key();
         Ok(Connection::new(slice, after.as_deref(), key, PurchaseNode))
+    }
+
+    /// Whether they may be spoken to: one for each purpose and channel that any of their records answered.
+    async fn consents(&self, ctx: &Context<'_>) -> Result<Vec<ConsentNode>> {
+        consent::consents(ctx, self.0.id).await
+    }
+
+    /// Whether they may be spoken to for a purpose through a channel: UNKNOWN while nobody answered. A channel that nothing was said of
+    /// goes by what was said of ANY.
+    async fn consent(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What for: MARKETING, ANALYTICS …; case makes no difference.")] purpose: String,
+        #[graphql(
+            desc = "Through which channel: EMAIL, SMS …; null, or ANY: one that nothing else was said of. Name the channel you will use."
+        )]
+        channel: Option<String>,
+    ) -> Result<ConsentState> {
+        consent::consent(ctx, self.0.id, &purpose, channel.as_deref()).await
+    }
+
+    /// What they answered to being spoken to, newest first. A message that repeats what its record has answered is none.
+    async fn consent_history(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many answers, 1 to 100.")] first: i32,
+        #[graphql(desc = "Answers behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<ConsentChangeNode>> {
+        let page: Page<TimelineKey> = page(first, after.as_deref())?;
+        let slice = ask(ctx, ConsentHistoryOf(self.0.id, page)).await?.unwrap_or_default();
+        Ok(Connection::new(
+            slice,
+            after.as_deref(),
+            |consent| Entry::Consent(consent.clone()).key(),
+            ConsentChangeNode,
+        ))
     }
 }
 

@@ -104,7 +104,13 @@ pub async fn customers(
         let filter = filter.clone();
         Box::pin(async move { listing::count(store.reader(), &filter, COUNTED_TO + 1).await })
     });
-    Ok(Connection::new(slice, after, |(_, place)| place.clone(), |(customer, _)| CustomerNode(customer)).counted(count))
+    Ok(Connection::new(
+        slice,
+        after,
+        |(_, place)| place.clone(),
+        |(customer, _)| CustomerNode(customer),
+    )
+    .counted(count))
 }
 
 impl CustomerFilter {

@@ -106,6 +106,8 @@ pub enum ErrorCode {
     InvalidCurrency,
     /// Of an item: the products of an order cannot be read.
     InvalidProducts,
+    /// Of an item: an answer to being spoken to has no purpose or channel that can be one.
+    InvalidConsent,
     /// Of an item: a text contains the NUL character.
     NulCharacter,
     /// Of an item: nested deeper than 64 levels.

@@ -1,5 +1,6 @@
 //! `recordsIngest`: what servers, CRM syncs and tests know of people, with a receipt for each item.
 
+use super::consent::ConsentInput;
 use super::customer::CustomerNode;
 use super::error::{self, ErrorCode, UserError};
 use super::guard::Needs;
@@ -48,6 +49,8 @@ pub struct RecordInput {
     events: Option<Vec<EventInput>>,
     /// What the person bought or gave back.
     purchases: Option<Vec<PurchaseInput>>,
+    /// What the person answered to being spoken to, at most 200 answers.
+    consents: Option<Vec<ConsentInput>>,
 }
 
 /// Something a person did.
@@ -272,6 +275,7 @@ impl From<RecordInput> for Item {
             traits: input.traits.map(|traits| traits.0),
             events: input.events.into_iter().flatten().map(Into::into).collect(),
             purchases: input.purchases.into_iter().flatten().map(Into::into).collect(),
+            consents: input.consents.into_iter().flatten().map(Into::into).collect(),
         }
     }
 }

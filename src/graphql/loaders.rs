@@ -4,7 +4,9 @@
 use super::error;
 use crate::base::paging::{Page, Slice};
 use crate::base::{CustomerId, DecisionId, IdentifierId, Instant, JobId, ProductId, RecordId, SourceId};
-use crate::customer::{self, Customer, Product, PurchaseKey, PurchaseLine};
+use crate::customer::consent::Consent;
+use crate::customer::store::{TimelineKey, TimelineWindow};
+use crate::customer::{self, Customer, Event, EventKey, Product, PurchaseKey, PurchaseLine};
 use crate::identity::{self, Identifier, Record};
 use crate::ingest;
 use crate::job::{self, Job};
@@ -73,6 +75,9 @@ pub fn forget(ctx: &Context<'_>) -> Result<()> {
     loaders.clear::<DecisionOf>();
     loaders.clear::<HistoryOf>();
     loaders.clear::<ValueOf>();
+    loaders.clear::<ConsentsOf>();
+    loaders.clear::<ConsentHistoryOf>();
+    loaders.clear::<EventOf>();
     Ok(())
 }
 
@@ -115,6 +120,15 @@ pub struct HistoryOf(pub CustomerId, pub Page<(i64, Uuid)>);
 /// Which identifier is this, whoever showed it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ValueOf(pub IdentifierId);
+/// What has this record answered to being spoken to?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConsentsOf(pub RecordId);
+/// Which page of what this customer answered to being spoken to?
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConsentHistoryOf(pub CustomerId, pub Page<TimelineKey>);
+/// Which event is this?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventOf(pub EventKey);
 
 type Answers<K, V> = Result<HashMap<K, V>, Arc<StoreError>>;
 
@@ -309,5 +323,62 @@ impl Loader<ValueOf> for Questions {
         let ids: Vec<IdentifierId> = keys.iter().map(|key| key.0).collect();
         let values = identity::store::evidence::values(self.store.reader(), &ids).await?;
         Ok(values.into_iter().map(|(id, value)| (ValueOf(id), value)).collect())
+    }
+}
+
+impl Loader<ConsentsOf> for Questions {
+    type Value = Vec<Consent>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[ConsentsOf]) -> Answers<ConsentsOf, Vec<Consent>> {
+        let ids: Vec<RecordId> = keys.iter().map(|key| key.0).collect();
+        let mut answers: HashMap<ConsentsOf, Vec<Consent>> = HashMap::new();
+        for consent in customer::store::consents_of(self.store.reader(), &ids).await? {
+            answers.entry(ConsentsOf(consent.key.record)).or_default().push(consent);
+        }
+        Ok(answers)
+    }
+}
+
+impl Loader<ConsentHistoryOf> for Questions {
+    type Value = Slice<Consent>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[ConsentHistoryOf]) -> Answers<ConsentHistoryOf, Slice<Consent>> {
+        let asked = |page: &Page<TimelineKey>| Asked {
+            window: TimelineWindow {
+                page: page.clone(),
+                oldest_first: false,
+                from: None,
+                to: None,
+            },
+            events: None,
+            purchases: false,
+            consents: true,
+            sources: None,
+        };
+        let timelines: Vec<TimelineOf> = keys.iter().map(|key| TimelineOf(key.0, asked(&key.1))).collect();
+        let mut slices = Loader::<TimelineOf>::load(self, &timelines).await?;
+        let answers = keys.iter().zip(&timelines).filter_map(|(key, timeline)| {
+            let Slice { rows, more } = slices.remove(timeline)?;
+            let rows = rows.into_iter().filter_map(|entry| match entry {
+                Entry::Consent(consent) => Some(consent),
+                Entry::Event(_) | Entry::Purchase(_) => None,
+            });
+            let rows = rows.collect();
+            Some((key.clone(), Slice { rows, more }))
+        });
+        Ok(answers.collect())
+    }
+}
+
+impl Loader<EventOf> for Questions {
+    type Value = Event;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[EventOf]) -> Answers<EventOf, Event> {
+        let asked: Vec<EventKey> = keys.iter().map(|key| key.0).collect();
+        let events = customer::store::events(self.store.reader(), &asked).await?;
+        Ok(events.into_iter().map(|(key, event)| (EventOf(key), event)).collect())
     }
 }

@@ -5,6 +5,7 @@
 mod batching;
 mod catalogue;
 mod connection;
+mod consent;
 mod customer;
 mod customers;
 mod decision;

@@ -1,6 +1,7 @@
 //! Ids as clients see them: opaque, and typed, so that an id in the wrong place is refused by name.
 
-use crate::base::{CustomerId, DecisionId, EventId, JobId, ProductId, PurchaseId, RecordId, SourceId};
+use crate::base::{ConsentId, CustomerId, DecisionId, EventId, JobId, ProductId, PurchaseId, RecordId, SourceId};
+use crate::customer::consent::ConsentKey;
 use crate::customer::{EventKey, PurchaseKey};
 use async_graphql::ID;
 use base64::Engine as _;
@@ -20,9 +21,10 @@ pub enum NodeId {
     Job(JobId),
     Decision(DecisionId),
     HeldItem(Uuid),
+    Consent(ConsentKey),
 }
 
-const KINDS: [(&str, &str); 10] = [
+const KINDS: [(&str, &str); 11] = [
     ("cus_", "Customer"),
     ("rec_", "Record"),
     ("src_", "Source"),
@@ -33,6 +35,7 @@ const KINDS: [(&str, &str); 10] = [
     ("job_", "Job"),
     ("dec_", "IdentityDecision"),
     ("hld_", "HeldItem"),
+    ("cns_", "ConsentChange"),
 ];
 
 impl NodeId {
@@ -48,7 +51,7 @@ impl NodeId {
                 .ok_or_else(not_one)
         };
         let whole = |length: usize| if bytes.len() == length { Ok(()) } else { Err(not_one()) };
-        whole(if matches!(prefix, "evt_" | "pur_") { 32 } else { 16 })?;
+        whole(if matches!(prefix, "evt_" | "pur_" | "cns_") { 32 } else { 16 })?;
         Ok(match prefix {
             "cus_" => Self::Customer(CustomerId(id(0..16)?)),
             "rec_" => Self::Record(RecordId(id(0..16)?)),
@@ -66,6 +69,10 @@ impl NodeId {
             "job_" => Self::Job(JobId(id(0..16)?)),
             "dec_" => Self::Decision(DecisionId(id(0..16)?)),
             "hld_" => Self::HeldItem(id(0..16)?),
+            "cns_" => Self::Consent(ConsentKey {
+                record: RecordId(id(0..16)?),
+                id: ConsentId(id(16..32)?),
+            }),
             _ => return Err(not_one()),
         })
     }
@@ -82,6 +89,7 @@ impl NodeId {
             | Self::HeldItem(id) => id.as_bytes().to_vec(),
             Self::Event(key) => [key.record.0.into_bytes(), key.id.0.into_bytes()].concat(),
             Self::Purchase(key) => [key.record.0.into_bytes(), key.id.0.into_bytes()].concat(),
+            Self::Consent(key) => [key.record.0.into_bytes(), key.id.0.into_bytes()].concat(),
         };
         ID(format!("{}{}", self.kind().0, URL_SAFE_NO_PAD.encode(bytes)))
     }
@@ -99,6 +107,7 @@ impl NodeId {
             Self::Job(_) => 7,
             Self::Decision(_) => 8,
             Self::HeldItem(_) => 9,
+            Self::Consent(_) => 10,
         }]
     }
 

@@ -2,6 +2,7 @@
 
 use super::catalogue::{ApiKeyNode, EventDefinitionNode, RejectedItemNode, TraitDefinitionNode};
 use super::connection::{COUNTED_TO, Connection, Count, page};
+use super::consent::ConsentChangeNode;
 use super::customer::CustomerNode;
 use super::customers::{self, CustomerFilter, CustomerOrder};
 use super::decision::{DecisionNode, HeldItemNode, PathNode};
@@ -43,6 +44,7 @@ pub enum Node {
     Job(JobNode),
     IdentityDecision(DecisionNode),
     HeldItem(HeldItemNode),
+    ConsentChange(ConsentChangeNode),
 }
 
 /// A value by which a customer is recognised, as anybody would type it.
@@ -285,6 +287,10 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         NodeId::HeldItem(id) => read(decisions::held_item(reader, id).await)?
             .map(HeldItemNode)
             .map(Node::HeldItem),
+        NodeId::Consent(key) => read(customer::store::consents(reader, &[key]).await)?
+            .remove(&key)
+            .map(ConsentChangeNode)
+            .map(Node::ConsentChange),
     })
 }
 
@@ -313,5 +319,9 @@ pub fn identifier_id(services: &Services, namespace_field: &str, identifier: Ide
     let Verdict::Usable(value) = rules.judge(kind, &namespace, &identifier.value) else {
         return Ok(None);
     };
-    Ok(Some(services.store.hash_key().identifier(kind.to_value(), &namespace, &value)))
+    Ok(Some(services.store.hash_key().identifier(
+        kind.to_value(),
+        &namespace,
+        &value,
+    )))
 }

@@ -1,5 +1,6 @@
 //! What a customer did and bought: the entries of a timeline.
 
+use super::consent::ConsentChangeNode;
 use super::decision::DecisionNode;
 use super::error;
 use super::kinds::{Channel, EventKind};
@@ -23,6 +24,7 @@ pub enum TimelineEntry {
     Event(EventNode),
     Purchase(PurchaseNode),
     IdentityDecision(DecisionNode),
+    ConsentChange(ConsentChangeNode),
 }
 
 impl From<Entry> for TimelineEntry {
@@ -30,6 +32,7 @@ impl From<Entry> for TimelineEntry {
         match entry {
             Entry::Event(event) => Self::Event(EventNode(event)),
             Entry::Purchase(purchase) => Self::Purchase(PurchaseNode(purchase)),
+            Entry::Consent(consent) => Self::ConsentChange(ConsentChangeNode(consent)),
         }
     }
 }

@@ -7,13 +7,13 @@ mod as_sent;
 
 use self::as_sent::{canonical, identifier_as_sent, put_list};
 use super::body::{Arrival, BodyFault, Limits, RefusedItem};
-use super::message::{Assertion, KeyedBy, Message, OrderReportKind, Refusal};
+use super::message::{Assertion, ConsentSaid, KeyedBy, Message, OrderReportKind, Refusal};
 use super::segment::{check_id_length, check_trait_names, event_name, in_traits, refuse_protected};
 use super::time::read_times;
-use super::{commerce, json, traits};
+use super::{commerce, consent, json, traits};
 use crate::base::Instant;
 use crate::base::ids::HashKey;
-use entity::{EventKind, IdentifierKind};
+use entity::{ConsentAnswer, ConsentOrigin, EventKind, IdentifierKind};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
@@ -34,6 +34,19 @@ pub struct Item {
     pub traits: Option<Value>,
     pub events: Vec<EventItem>,
     pub purchases: Vec<PurchaseItem>,
+    pub consents: Vec<ConsentItem>,
+}
+
+/// What the person answered to being spoken to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsentItem {
+    pub purpose: String,
+    /// None: all of them.
+    pub channel: Option<String>,
+    pub answer: ConsentAnswer,
+    pub evidence: Option<Value>,
+    /// None: that of the item.
+    pub at: Option<Instant>,
 }
 
 /// Something the person did.
@@ -184,6 +197,7 @@ impl Reading<'_> {
         let mut context = Map::new();
         // Values that recognise nobody are in no link, and what the sender said is not lost.
         put_list(&mut context, "identifiers", item.identifiers.iter().map(identifier_as_sent));
+        put_list(&mut context, "consents", item.consents.iter().map(ConsentItem::as_sent));
         // First of all: below, each trait and identifier is compared with each other.
         self.limits.check_size(bytes(&said) + bytes(&context), None)?;
         let traits = traits::canonical(Some(&said), None);
@@ -207,12 +221,36 @@ impl Reading<'_> {
                 identifiers.push(identifier);
             }
         }
+        let consents = self.consents()?;
         Ok(Message {
             traits,
             identifiers,
+            consents,
             context,
             ..self.message(EventKind::Identify, "identify".to_owned(), message_id, None, said)
         })
+    }
+
+    fn consents(&self) -> Result<Vec<ConsentSaid>, Refusal> {
+        let mut consents = Vec::with_capacity(self.item.consents.len());
+        if self.item.consents.len() > consent::MAX_ANSWERS {
+            let message = format!("may hold {} answers", consent::MAX_ANSWERS);
+            return Err(Refusal::new("invalid_consent", "consents", message));
+        }
+        for (n, said) in self.item.consents.iter().enumerate() {
+            let wrong =
+                |(part, problem): (&str, String)| Refusal::new("invalid_consent", format!("consents.{n}.{part}"), problem);
+            let times = read_times(said.at.or(self.item.at), None, self.arrival.received_at);
+            consents.push(ConsentSaid {
+                purpose: consent::purpose(&said.purpose).map_err(|problem| wrong(("purpose", problem)))?,
+                channel: consent::channel(said.channel.as_deref()).map_err(|problem| wrong(("channel", problem)))?,
+                answer: said.answer,
+                origin: ConsentOrigin::Record,
+                evidence: said.evidence.clone().unwrap_or_default(),
+                at: times.occurred_at,
+            });
+        }
+        Ok(consents)
     }
 
     fn check_identifier(&self, identifier: &Assertion, field: &str) -> Result<(), Refusal> {
@@ -240,9 +278,13 @@ impl Reading<'_> {
             EventKind::Track => commerce::order_report(&name, &properties, &message_id)?,
             _ => None,
         };
+        let message = self.message(event.kind, name, message_id, event.at, properties);
+        let (properties, at) = (&message.properties, message.occurred_at);
+        let consents = consent::of_event(message.kind, &message.name, properties, &message.message_id, at);
         Ok(Message {
             order,
-            ..self.message(event.kind, name, message_id, event.at, properties)
+            consents: consents.into_iter().collect(),
+            ..message
         })
     }
 
@@ -293,6 +335,7 @@ impl Reading<'_> {
             traits: Vec::new(),
             identifiers: Vec::new(),
             order: None,
+            consents: Vec::new(),
             properties,
             context: Map::new(),
         }

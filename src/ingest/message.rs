@@ -1,7 +1,7 @@
 //! One accepted message in Tributary's own shape, whatever the channel's format was, and the refusal of one that cannot be accepted.
 
 use crate::base::{Instant, SourceId};
-use entity::{EventKind, IdentifierKind};
+use entity::{ConsentAnswer, ConsentOrigin, EventKind, IdentifierKind};
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
@@ -32,6 +32,8 @@ pub struct Message {
     /// Values by which the person may be recognised, as sent.
     pub identifiers: Vec<Assertion>,
     pub order: Option<OrderReport>,
+    /// What the person answered to being spoken to.
+    pub consents: Vec<ConsentSaid>,
     /// Properties of a track, page or screen; traits of an identify or group.
     pub properties: Map<String, Value>,
     /// `context` and every other field of the message that has no column.
@@ -70,6 +72,19 @@ pub struct Assertion {
     pub kind: IdentifierKind,
     pub namespace: String,
     pub value: String,
+}
+
+/// What a person answered to being spoken to for a purpose through a channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsentSaid {
+    /// As it was said, without blanks around it.
+    pub purpose: String,
+    /// In capitals; `ANY`: all of them.
+    pub channel: String,
+    pub answer: ConsentAnswer,
+    pub origin: ConsentOrigin,
+    pub evidence: Value,
+    pub at: Instant,
 }
 
 /// Oddities of a message that were mended, as bits.

@@ -7,6 +7,7 @@
 pub mod body;
 pub mod catalogue;
 mod commerce;
+pub mod consent;
 pub mod item;
 pub mod json;
 pub mod message;

@@ -1,9 +1,9 @@
 //! The Segment tracking API's messages (RudderStack's are the same) turned into Tributary's. Pure: no clock, no database.
 
-use super::commerce;
 use super::message::{Assertion, KeyedBy, Message, Refusal};
 use super::time::{Times, times};
 use super::traits;
+use super::{commerce, consent};
 use crate::base::{Instant, SourceId};
 use entity::{EventKind, IdentifierKind};
 use serde_json::{Map, Value};
@@ -105,6 +105,8 @@ pub fn message(item: Value, around: &Surroundings<'_>, new_id: impl FnOnce() -> 
         EventKind::Track => commerce::order_report(&name, &body, &message_id)?,
         _ => None,
     };
+    let mut consents = consent::preferences(&context, &name, &message_id, times.occurred_at)?;
+    consents.extend(consent::of_event(kind, &name, &body, &message_id, times.occurred_at));
     Ok(Message {
         source: around.source,
         place: 0,
@@ -121,6 +123,7 @@ pub fn message(item: Value, around: &Surroundings<'_>, new_id: impl FnOnce() -> 
         traits,
         identifiers,
         order,
+        consents,
         properties: body,
         context: rest(fields, context, integrations),
     })
@@ -314,8 +317,9 @@ fn lay_under(fields: &mut Map<String, Value>, under: Option<&Map<String, Value>>
 }
 
 pub(super) fn refuse_protected(traits: &[(String, Value)], protected: &[String]) -> Result<(), Refusal> {
-    for (name, _) in traits {
-        if name.starts_with("consent.") {
+    for (name, value) in traits {
+        // What lies inside a trait is read as `consent.x`, too.
+        if name.starts_with("consent.") || (name == "consent" && value.is_object()) {
             let remedy = "consent is not a trait: send context.consent.categoryPreferences";
             return Err(Refusal::new("protected_trait", format!("traits.{name}"), remedy));
         }

@@ -2,7 +2,8 @@
 
 use crate::base::paging::Slice;
 use crate::base::{CustomerId, RecordId, SourceId};
-use crate::customer::store::{EventFilter, TimelineKey, TimelineWindow, timeline_events, timeline_purchases};
+use crate::customer::consent::Consent;
+use crate::customer::store::{EventFilter, TimelineKey, TimelineWindow, timeline_consents, timeline_events, timeline_purchases};
 use crate::customer::{Event, Purchase};
 use crate::identity::Record;
 use crate::store::{Store, StoreError};
@@ -13,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 pub enum Entry {
     Event(Event),
     Purchase(Purchase),
+    Consent(Consent),
 }
 
 /// Which part of a timeline is asked for.
@@ -22,6 +24,7 @@ pub struct Asked {
     /// None: no events.
     pub events: Option<EventFilter>,
     pub purchases: bool,
+    pub consents: bool,
     /// Sources whose records count; none: all.
     pub sources: Option<Vec<SourceId>>,
 }
@@ -31,13 +34,20 @@ impl Entry {
         match self {
             Self::Event(event) => (event.occurred_at.micros(), event.key.id.0, event.key.record.0),
             Self::Purchase(purchase) => (purchase.occurred_at.micros(), purchase.key.id.0, purchase.key.record.0),
+            Self::Consent(consent) => (consent.at.micros(), consent.key.id.0, consent.key.record.0),
         }
+    }
+
+    /// An answer recorded for a customer stands under each of their records, and is one.
+    fn is_same_answer(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Consent(one), Self::Consent(other)) if one.key.id == other.key.id)
     }
 
     fn record(&self) -> RecordId {
         match self {
             Self::Event(event) => event.key.record,
             Self::Purchase(purchase) => purchase.key.record,
+            Self::Consent(consent) => consent.key.record,
         }
     }
 }
@@ -70,6 +80,7 @@ pub async fn timelines(
         if !asked.window.oldest_first {
             entries.reverse();
         }
+        entries.dedup_by(|later, earlier| earlier.is_same_answer(later));
         (customer, Slice::from_one_more(entries, asked.window.page.first))
     });
     Ok(pages.collect())
@@ -91,6 +102,14 @@ async fn entries(store: &Store, records: &[RecordId], asked: &Asked) -> Result<V
                 .await?
                 .into_iter()
                 .map(Entry::Purchase),
+        );
+    }
+    if asked.consents {
+        entries.extend(
+            timeline_consents(store.reader(), records, &asked.window)
+                .await?
+                .into_iter()
+                .map(Entry::Consent),
         );
     }
     Ok(entries)

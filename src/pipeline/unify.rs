@@ -4,13 +4,14 @@
 //! Intake and decisions by hand share this: both hand in what placing changed and what records were told.
 
 use crate::base::{CustomerId, EventId, Instant, RecordId, SourceId};
+use crate::customer::consent::Consent;
 use crate::customer::{Customer, Golden, Spoken, Survivorship, changes, store as customer_store};
 use crate::feed::{Change, Log};
 use crate::identity::decision::NewDecision;
 use crate::identity::store::neighbours;
 use crate::identity::{Difference, NewRecord, Record, RecordTraits, store as identity_store};
 use crate::ingest::source::Sources;
-use crate::pipeline::Services;
+use crate::pipeline::{Services, consents};
 use crate::store::StoreError;
 use entity::{ChangeOp, Channel, Topic};
 use sea_orm::DatabaseTransaction;
@@ -34,6 +35,8 @@ pub struct Happened<'m> {
     pub difference: Difference,
     pub new: BTreeMap<RecordId, NewRecord>,
     pub said: Vec<Said<'m>>,
+    /// What messages answered, all of it new.
+    pub consents: Vec<Consent>,
     /// Customers of known records that said something, by record.
     pub customers: HashMap<RecordId, CustomerId>,
     pub arrival: i64,
@@ -56,10 +59,13 @@ pub struct Unified {
     updated: BTreeMap<CustomerId, (Customer, Map<String, Value>)>,
     /// Customers that are one with another now, that one, and the version they had.
     absorbed: BTreeMap<CustomerId, (CustomerId, i64)>,
+    /// What customers answer otherwise than before.
+    consents: Vec<Change>,
 }
 
 /// Writes records and customers. Everything must be under lock.
 pub async fn unify(tx: &DatabaseTransaction, services: &Services, mut happened: Happened<'_>) -> Result<Unified, StoreError> {
+    let consents = consents::follow(tx, &happened).await?;
     let rules = services.rules.standing().rules;
     let survivorship = Survivorship::parse(&rules.golden).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let difference = &happened.difference;
@@ -94,7 +100,8 @@ pub async fn unify(tx: &DatabaseTransaction, services: &Services, mut happened: 
         .all(speakers.chain(happened.new.values().map(|record| record.source)))
         .await?;
     let golden = |records: &[Member<'_>]| survivors(&survivorship, &sources, records);
-    let unified = unified(&happened, &stored, &known, golden);
+    let mut unified = unified(&happened, &stored, &known, golden);
+    unified.consents = consents;
     save(
         tx,
         &happened,
@@ -295,6 +302,9 @@ impl Unified {
                 changed: Map::from_iter([("mergedInto".to_owned(), json!([null, stays.to_string()]))]),
                 events: Vec::new(),
             });
+        }
+        for change in &self.consents {
+            log.note(change.clone());
         }
     }
 

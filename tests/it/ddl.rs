@@ -135,6 +135,7 @@ async fn entities_read_every_table() {
             audit,
             change,
             change_tx,
+            consent,
             customer,
             event,
             event_definition,

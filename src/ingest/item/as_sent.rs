@@ -1,8 +1,8 @@
 //! Items in the words of their sender: what is listed when one is refused, and what ids are made of when none is sent.
 
-use super::{EventItem, Item, LineItem, PurchaseItem};
+use super::{ConsentItem, EventItem, Item, LineItem, PurchaseItem};
 use crate::ingest::message::{Assertion, OrderReportKind};
-use entity::{EventKind, IdentifierKind};
+use entity::{ConsentAnswer, EventKind, IdentifierKind};
 use serde_json::{Map, Value, json};
 
 impl Item {
@@ -17,6 +17,7 @@ impl Item {
         put(&mut sent, "traits", self.traits.clone());
         put_list(&mut sent, "events", self.events.iter().map(EventItem::as_sent));
         put_list(&mut sent, "purchases", self.purchases.iter().map(PurchaseItem::as_sent));
+        put_list(&mut sent, "consents", self.consents.iter().map(ConsentItem::as_sent));
         Value::Object(sent)
     }
 }
@@ -71,6 +72,23 @@ impl PurchaseItem {
         put(&mut properties, "currency", self.currency.clone());
         put_list(&mut properties, "products", self.lines.iter().map(LineItem::as_sent));
         (name, properties)
+    }
+}
+
+impl ConsentItem {
+    pub(super) fn as_sent(&self) -> Value {
+        let answer = match self.answer {
+            ConsentAnswer::Granted => "GRANTED",
+            ConsentAnswer::Denied => "DENIED",
+            ConsentAnswer::Withdrawn => "WITHDRAWN",
+        };
+        let mut sent = Map::new();
+        put(&mut sent, "purpose", Some(self.purpose.clone()));
+        put(&mut sent, "channel", self.channel.clone());
+        put(&mut sent, "state", Some(answer));
+        put(&mut sent, "evidence", self.evidence.clone());
+        put(&mut sent, "at", self.at.map(|at| at.to_string()));
+        Value::Object(sent)
     }
 }
 

@@ -19,6 +19,7 @@ fn an_item(key: &str) -> Item {
         traits: None,
         events: Vec::new(),
         purchases: Vec::new(),
+        consents: Vec::new(),
     }
 }
 

@@ -12,6 +12,7 @@ use self::item::Item;
 use self::place::{Around, SpokenFor};
 use crate::base::ids::HashKey;
 use crate::base::{CustomerId, IdentifierId, Instant, RecordId, SourceId};
+use crate::customer::consent::{Consent, ConsentKey};
 use crate::customer::purchases::{self, Reported, Touched};
 use crate::customer::store::NewEvent;
 use crate::customer::{EventKey, store as customer_store};
@@ -127,7 +128,8 @@ pub async fn store(
     let held: HashSet<RecordId> = placed.held.iter().copied().collect();
 
     let mut log = Log::new(services.store.ids(), now, actor(deliveries));
-    let happened = happened(&scene, &known, &items, std::mem::take(&mut placed.new));
+    let mut happened = happened(&scene, &known, &items, std::mem::take(&mut placed.new));
+    happened.consents = answered(keys, &items);
     let unified = unify(tx, services, happened).await?;
     unified.tell(
         &mut log,
@@ -275,7 +277,7 @@ fn seeds(items: &[Item<'_>], keys: &HashKey, known: &Known) -> Seeds {
     for item in items.iter().filter(|item| item.is_new) {
         if !item.is_open {
             // What is said of a known person and what they buy is folded into what is stored: nobody else may do so meanwhile.
-            if !item.message.traits.is_empty() || item.message.order.is_some() {
+            if !item.message.traits.is_empty() || item.message.order.is_some() || !item.message.consents.is_empty() {
                 seeds.still.insert(item.record);
             }
             continue;
@@ -392,6 +394,29 @@ fn happened<'m>(scene: &Scene, known: &Known, items: &[Item<'m>], mut new: BTree
         }
     }
     happened
+}
+
+/// What new messages answer to being spoken to.
+fn answered(keys: &HashKey, items: &[Item<'_>]) -> Vec<Consent> {
+    let new = items.iter().filter(|item| item.is_new);
+    new.flat_map(|item| {
+        (0..).zip(&item.message.consents).map(|(n, said)| Consent {
+            key: ConsentKey {
+                record: item.record,
+                id: keys.consent(item.record, item.event, n),
+            },
+            purpose: said.purpose.clone(),
+            channel: said.channel.clone(),
+            answer: said.answer,
+            origin: said.origin,
+            evidence: said.evidence.clone(),
+            at: said.at,
+            arrival: item.arrival,
+            event: Some(item.event),
+            actor: None,
+        })
+    })
+    .collect()
 }
 
 /// The new events of each record.

@@ -119,6 +119,7 @@ impl Play<'_> {
             traits: Some(Value::Object(attributes.clone())),
             events: Vec::new(),
             purchases: Vec::new(),
+            consents: Vec::new(),
         };
         let source = self.services.store.hash_key().source(source);
         let ingested = records::ingest(self.services, self.door, source, vec![item])
