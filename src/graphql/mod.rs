@@ -19,6 +19,7 @@ mod limits;
 mod loaders;
 mod mutation;
 mod node_id;
+mod purchase;
 mod query;
 mod record;
 mod rules;
