@@ -16,6 +16,8 @@ pub struct Model {
     /// Decimal text; null: all that is left (a cancellation, or a refund without an amount).
     pub amount: Option<String>,
     pub currency: Option<String>,
+    /// `[[product id, pieces], …]`: products given back without a price, beside the amount; null: none.
+    pub pieces: Option<Json>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -18,6 +18,7 @@ mod m20261122_000007_job;
 mod m20261122_000008_decisions;
 mod m20261122_000009_history;
 mod m20261122_000010_consent;
+mod m20261122_000012_timeline;
 mod m20261122_000013_lists;
 
 /// How a table would be spread over several database servers.
@@ -75,6 +76,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000008_decisions::Migration),
             Box::new(m20261122_000009_history::Migration),
             Box::new(m20261122_000010_consent::Migration),
+            Box::new(m20261122_000012_timeline::Migration),
             Box::new(m20261122_000013_lists::Migration),
         ]
     }

@@ -16,6 +16,7 @@
 
 use crate::base::{ConsentId, EventId, Instant, RecordId};
 use crate::ingest::consent::{ANY, folded};
+use crate::store::walk::Place;
 use entity::{ConsentAnswer, ConsentOrigin};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +46,13 @@ pub struct Consent {
     pub event: Option<EventId>,
     /// Who recorded it; none: a message of the record's source.
     pub actor: Option<String>,
+}
+
+impl Consent {
+    /// Its place among the instants of a customer. One that was recorded for a customer is one entry, whichever record it is read from.
+    pub const fn place(&self) -> Place {
+        (self.at.micros(), self.key.id.0, self.key.id.0)
+    }
 }
 
 /// A purpose, whatever its spelling, and a channel.

@@ -12,9 +12,12 @@ mod model;
 mod order;
 pub mod purchases;
 pub mod recount;
+mod standing;
 pub mod store;
+mod summary;
 mod survive;
 
 pub use golden::{Golden, changes};
 pub use model::{Customer, Event, EventKey, Product, Purchase, PurchaseKey, PurchaseLine};
+pub use summary::{PurchaseSummary, Totals, money};
 pub use survive::{Spoken, Survivor, Survivorship};

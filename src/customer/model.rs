@@ -2,6 +2,7 @@
 
 use super::Golden;
 use crate::base::{CustomerId, EventId, Instant, Money, ProductId, PurchaseId, RecordId};
+use crate::store::walk::Place;
 use entity::EventKind;
 use serde_json::Value;
 
@@ -51,7 +52,15 @@ pub struct Purchase {
     pub occurred_at: Instant,
     /// None while no report named an amount.
     pub amount: Option<Money>,
+    /// As far as its own record was told.
     pub refunded: Money,
+}
+
+impl Purchase {
+    /// Its place in lists of the customer: event time, id, record.
+    pub const fn place(&self) -> Place {
+        (self.occurred_at.micros(), self.key.id.0, self.key.record.0)
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -2,11 +2,16 @@
 //!
 //! Each part of an order comes from the greatest report that names it: an update outranks a completion, among equals the latest by
 //! (event time, event id) stands. So an update without an amount leaves the amount alone. Refunds add up, one for each event, and never
-//! beyond the amount, since a refund may include shipping that the amount leaves out. The order is dated by its earliest completion.
+//! beyond the amount, since a refund may include shipping that the amount leaves out; products given back without a price count at the
+//! order's. The order is dated by its earliest completion.
 
 use crate::base::money::Currency;
-use crate::base::{EventId, Instant, Money};
+use crate::base::{EventId, Instant, Money, ProductId};
 use rust_decimal::Decimal;
+use std::collections::BTreeMap;
+
+/// The price of a piece of each product of an order, where its report named one.
+pub type Prices = BTreeMap<ProductId, Decimal>;
 
 /// What an order amounts to, as far as it was reported.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +61,8 @@ pub struct Refund {
     pub amount: Option<Decimal>,
     /// None: that of the order.
     pub currency: Option<Currency>,
+    /// Products, and how many pieces of each, that came back beside the amount without a price.
+    pub pieces: Vec<(ProductId, i64)>,
 }
 
 impl Order {
@@ -102,30 +109,47 @@ impl Order {
         Money::from_decimal(amount, self.money_currency()).ok()
     }
 
-    /// What was given back, in the order's currency: nothing while the amount is unknown, at most the amount. A refund in another
-    /// currency is not converted and does not count.
-    pub fn refunded(&self, refunds: &[Refund]) -> Money {
-        let currency = self.money_currency();
-        let Some(amount) = self.money().filter(|amount| amount.amount_minor > 0) else {
-            return Money {
-                amount_minor: 0,
-                currency,
-            };
+    /// What was given back, in the order's currency.
+    pub fn refunded(&self, refunds: &[Refund], prices: &Prices) -> Money {
+        given_back(self.money().as_ref(), self.money_currency(), refunds, prices)
+    }
+}
+
+/// What refunds make of an amount: nothing while it is unknown, at most all of it. A refund in another currency is not converted and
+/// does not count, nor does a product whose price nobody named.
+pub fn given_back(amount: Option<&Money>, currency: Currency, refunds: &[Refund], prices: &Prices) -> Money {
+    let Some(amount) = amount.filter(|amount| amount.amount_minor > 0) else {
+        return Money {
+            amount_minor: 0,
+            currency,
         };
-        let mut sum = Decimal::ZERO;
-        for refund in refunds
-            .iter()
-            .filter(|refund| refund.currency.as_ref().is_none_or(|of_refund| *of_refund == currency))
-        {
-            match refund.amount.and_then(|part| sum.checked_add(part.abs())) {
-                None => return amount,
-                Some(more) => sum = more,
-            }
+    };
+    let mut sum = Decimal::ZERO;
+    for refund in refunds
+        .iter()
+        .filter(|refund| refund.currency.as_ref().is_none_or(|of_refund| *of_refund == currency))
+    {
+        match refund.value(prices).and_then(|part| sum.checked_add(part)) {
+            None => return amount.clone(),
+            Some(more) => sum = more,
         }
-        match Money::from_decimal(sum, currency) {
-            Ok(sum) if sum.amount_minor <= amount.amount_minor => sum,
-            _ => amount,
+    }
+    match Money::from_decimal(sum, currency) {
+        Ok(sum) if sum.amount_minor <= amount.amount_minor => sum,
+        _ => amount.clone(),
+    }
+}
+
+impl Refund {
+    /// What it gives back; `None` for all that is left, and for more than can be counted.
+    fn value(&self, prices: &Prices) -> Option<Decimal> {
+        let mut value = self.amount?.abs();
+        for (product, pieces) in &self.pieces {
+            let price = prices.get(product).copied().unwrap_or_default().abs();
+            let of_product = price.checked_mul(Decimal::from(*pieces).abs())?;
+            value = value.checked_add(of_product)?;
         }
+        Some(value)
     }
 }
 
@@ -168,6 +192,7 @@ mod tests {
             at: Instant::from_micros(9),
             amount: amount.map(Decimal::from),
             currency: currency.map(|code| Currency::stored(code.to_owned())),
+            pieces: Vec::new(),
         }
     }
 
@@ -216,11 +241,33 @@ mod tests {
             (vec![refund(Some(10), Some("USD"))], 0),
             (vec![refund(Some(i64::MAX), None), refund(Some(i64::MAX), None)], 4500),
         ] {
-            assert_eq!(order.refunded(&refunds), euro(expected), "{refunds:?}");
+            assert_eq!(order.refunded(&refunds, &Prices::new()), euro(expected), "{refunds:?}");
         }
         let unknown = Order::first_reported(Instant::from_micros(1));
-        assert_eq!(unknown.refunded(&[refund(Some(10), None)]).amount_minor, 0);
+        assert_eq!(unknown.refunded(&[refund(Some(10), None)], &Prices::new()).amount_minor, 0);
         let owed = folded(&[report(1, 10, Some(-5), Some("EUR"))]);
-        assert_eq!(owed.refunded(&[refund(Some(1), None)]), euro(0));
+        assert_eq!(owed.refunded(&[refund(Some(1), None)], &Prices::new()), euro(0));
+    }
+
+    #[test]
+    fn products_given_back_without_a_price_count_at_the_prices_of_the_order() {
+        let order = folded(&[report(1, 10, Some(45), Some("EUR"))]);
+        let (pot, lid) = (ProductId(uuid::Uuid::from_u128(1)), ProductId(uuid::Uuid::from_u128(2)));
+        let prices = Prices::from([(pot, Decimal::from(20)), (lid, Decimal::from(5))]);
+        let back = |amount: Option<i64>, pieces: &[(ProductId, i64)]| Refund {
+            pieces: pieces.to_vec(),
+            ..refund(amount, None)
+        };
+        let nobody = ProductId(uuid::Uuid::from_u128(3));
+        for (refunds, expected) in [
+            (vec![back(Some(0), &[(pot, 1)])], 2000),
+            (vec![back(Some(0), &[(pot, 1), (lid, 1)]), back(Some(3), &[])], 2800),
+            (vec![back(Some(3), &[(lid, -1)])], 800),
+            (vec![back(Some(0), &[(pot, 9)])], 4500),
+            (vec![back(Some(0), &[(nobody, 1)])], 0),
+            (vec![back(Some(0), &[(pot, i64::MAX), (lid, i64::MAX)])], 4500),
+        ] {
+            assert_eq!(order.refunded(&refunds, &prices), euro(expected), "{refunds:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! The caller has locked the records, so nobody else folds the same order meanwhile.
 
 use super::model::PurchaseKey;
-use super::order::{Order, Rank, Refund, Report};
+use super::order::{Order, Prices, Rank, Refund, Report};
 use super::store::{self, ProductRow, PurchaseRow};
 use crate::base::ids::HashKey;
 use crate::base::money::Currency;
@@ -10,8 +10,8 @@ use crate::base::{EventId, Instant, RecordId};
 use crate::ingest::message::{OrderLine, OrderReport, OrderReportKind};
 use crate::store::StoreError;
 use sea_orm::ConnectionTrait;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One event's report of an order, with where and when it came.
 #[derive(Clone, Debug)]
@@ -44,20 +44,43 @@ pub async fn apply(db: &impl ConnectionTrait, keys: &HashKey, reports: &[Reporte
     let asked: Vec<PurchaseKey> = by_purchase.keys().copied().collect();
     let mut stored = store::purchase_rows(db, &asked).await?;
     let mut refunds = store::refunds(db, &asked).await?;
+    let mut prices = prices_needed(db, &refunds, &by_purchase).await?;
     let mut written = Written::default();
     for (key, reports) in by_purchase {
-        let refunds = refunds.remove(&key).unwrap_or_default();
-        fold(keys, key, stored.remove(&key), refunds, &reports, &mut written);
+        let known = Known {
+            stored: stored.remove(&key),
+            refunds: refunds.remove(&key).unwrap_or_default(),
+            prices: prices.remove(&key).unwrap_or_default(),
+        };
+        fold(keys, key, known, &reports, &mut written);
     }
     written.save(db).await?;
     Ok(written.touched)
+}
+
+/// The stored prices of orders of which products came back without one. No statement where none did.
+async fn prices_needed(
+    db: &impl ConnectionTrait,
+    refunds: &HashMap<PurchaseKey, Vec<Refund>>,
+    reported: &BTreeMap<PurchaseKey, Vec<&Reported<'_>>>,
+) -> Result<HashMap<PurchaseKey, Prices>, StoreError> {
+    let names_products =
+        |reported: &&&Reported<'_>| reported.report.kind == OrderReportKind::Refunded && !reported.report.lines.is_empty();
+    let now = reported
+        .iter()
+        .filter(|(_, reports)| reports.iter().any(|report| names_products(&report)));
+    let before = refunds
+        .iter()
+        .filter(|(_, refunds)| refunds.iter().any(|refund| !refund.pieces.is_empty()));
+    let asked: BTreeSet<PurchaseKey> = now.map(|(key, _)| *key).chain(before.map(|(key, _)| *key)).collect();
+    store::prices(db, &asked.into_iter().collect::<Vec<_>>()).await
 }
 
 /// What reports make of purchases where nothing is stored yet.
 pub(super) fn folded(keys: &HashKey, reports: &[Reported<'_>]) -> Written {
     let mut written = Written::default();
     for (key, reports) in by_purchase(keys, reports) {
-        fold(keys, key, None, Vec::new(), &reports, &mut written);
+        fold(keys, key, Known::default(), &reports, &mut written);
     }
     written
 }
@@ -92,14 +115,20 @@ impl Written {
     }
 }
 
-fn fold(
-    keys: &HashKey,
-    key: PurchaseKey,
+/// What is stored of one order.
+#[derive(Default)]
+struct Known {
     stored: Option<PurchaseRow>,
-    mut refunds: Vec<Refund>,
-    reports: &[&Reported<'_>],
-    written: &mut Written,
-) {
+    refunds: Vec<Refund>,
+    prices: Prices,
+}
+
+fn fold(keys: &HashKey, key: PurchaseKey, known: Known, reports: &[&Reported<'_>], written: &mut Written) {
+    let Known {
+        stored,
+        mut refunds,
+        mut prices,
+    } = known;
     let order_id = reports[0].report.order_id.clone();
     let mut order = stored
         .as_ref()
@@ -122,6 +151,11 @@ fn fold(
                     at: reported.at,
                     amount: report.amount,
                     currency: report.currency.clone(),
+                    pieces: report
+                        .lines
+                        .iter()
+                        .map(|line| (keys.product(&line.sku), line.quantity))
+                        .collect(),
                 };
                 refunds.push(refund.clone());
                 written.refunds.push((key, refund));
@@ -131,9 +165,10 @@ fn fold(
     if let Some(lines) = standing_lines {
         written.relined.push(key);
         add_lines(keys, key, lines, written);
+        prices = store::prices_of(lines.iter().map(|line| (keys.product(&line.sku), line.price)));
     }
     let rev = stored.as_ref().map_or(1, |row| row.rev + 1);
-    let row = PurchaseRow::new(key, order_id, &order, order.refunded(&refunds).amount_minor, rev);
+    let row = PurchaseRow::new(key, order_id, &order, order.refunded(&refunds, &prices).amount_minor, rev);
     written.touched.push(Touched {
         key,
         rev,

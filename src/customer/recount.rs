@@ -139,6 +139,7 @@ fn refunds(written: &Written) -> BTreeMap<String, Columns> {
             ("occurred_at", json!(refund.at.micros())),
             ("amount", json!(refund.amount.map(|amount| amount.to_string()))),
             ("currency", json!(refund.currency.as_ref().map(|currency| currency.code()))),
+            ("pieces", json!(store::pieces_json(refund))),
         ]);
         (format!("{}/{}", key_text(*key), refund.event), columns)
     };
@@ -187,7 +188,9 @@ async fn stored(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<Store
         let page = store::whole::refunds_of_after(db, records, last.as_ref()).await?;
         for row in &page {
             let key = format!("{}/{}/{}", row.record_id, row.purchase_id, row.event_id);
-            stored.refunds.insert(key, columns!(row; occurred_at, amount, currency));
+            stored
+                .refunds
+                .insert(key, columns!(row; occurred_at, amount, currency, pieces));
         }
         last = page.into_iter().next_back();
         if last.is_none() {

@@ -5,17 +5,20 @@ use super::consent::{self, ConsentChangeNode, ConsentNode, ConsentState};
 use super::decision::DecisionNode;
 use super::error;
 use super::kinds::{Channel, EventKind, TimeOrder};
-use super::loaders::{ConsentHistoryOf, HistoryOf, IdentifiersOf, RecordsOf, SeenOf, SourceOf, TimelineOf, ask, ask_many};
+use super::loaders::{ConsentHistoryOf, HistoryOf, IdentifiersOf, RecordsOf, SeenOf, SummaryOf, TimelineOf, ask, ask_many};
 use super::node_id::NodeId;
+use super::purchase::PurchaseSummaryNode;
 use super::record::{IdentifierNode, RecordNode};
 use super::scalars::{Date, DateTime};
 use super::timeline::{PurchaseNode, TimelineEntry};
-use crate::base::paging::Page;
-use crate::base::{CustomerId, SourceId};
-use crate::customer::Customer;
-use crate::customer::store::{EventFilter, TimelineKey, TimelineWindow};
+use crate::base::CustomerId;
+use crate::base::paging::Slice;
+use crate::customer::consent::Consent;
+use crate::customer::store::EventFilter;
+use crate::customer::{Customer, Purchase};
 use crate::identity::{Identifier, Record};
 use crate::pipeline::timeline::{Asked, Entry};
+use crate::store::walk::Window;
 use async_graphql::{Context, ID, Object, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -155,7 +158,11 @@ impl CustomerNode {
         Ok(previous.map(|id| NodeId::Customer(id).to_id()).collect())
     }
 
-    /// What they did, what they bought and what they answered to being spoken to, in one list. Naming kinds or names asks for events alone.
+    /// What they did and bought, what they answered to being spoken to and what was decided about who they are, in one list over all their
+    /// records. Pages hold each entry once,
+    /// also while entries arrive and customers merge. Decisions of every kind are listed, each once, at the instant they were made:
+    /// becoming known is one of them. What repeats what is known decides nothing and is not there. Naming kinds or names asks for events
+    /// alone; naming channels leaves decisions out, which come through none.
     #[expect(clippy::too_many_arguments, reason = "each is an argument of the public field")]
     async fn timeline(
         &self,
@@ -169,58 +176,57 @@ impl CustomerNode {
         #[graphql(desc = "Not before this instant.")] from: Option<DateTime>,
         #[graphql(desc = "Before this instant.")] to: Option<DateTime>,
     ) -> Result<Connection<TimelineEntry>> {
-        let window = TimelineWindow {
-            page: page::<TimelineKey>(first, after.as_deref())?,
+        let window = Window {
+            page: page(first, after.as_deref())?,
             oldest_first: order == TimeOrder::OldestFirst,
             from: from.map(|from| from.0),
             to: to.map(|to| to.0),
         };
+        let everything = kinds.is_none() && names.is_none();
         let asked = Asked {
             window,
-            purchases: kinds.is_none() && names.is_none(),
-            consents: kinds.is_none() && names.is_none(),
+            purchases: everything,
+            consents: everything,
+            decisions: everything && channels.is_none(),
             events: events_asked(kinds, names)?,
-            sources: match channels {
-                None => None,
-                Some(channels) => Some(sources_of(ctx, &records(ctx, self.0.id).await?, &channels).await?),
-            },
+            channels: channels.map(stored_channels),
         };
         let slice = ask(ctx, TimelineOf(self.0.id, asked)).await?.unwrap_or_default();
-        Ok(Connection::new(slice, after.as_deref(), Entry::key, TimelineEntry::from))
+        Ok(Connection::new(slice, after.as_deref(), Entry::place, TimelineEntry::from))
     }
 
-    /// Their orders, newest first.
+    /// Their orders as the sources reported them, newest first. An order that several of their records reported is there as often, and
+    /// `counted` once.
     async fn purchases(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many orders, 1 to 100.")] first: i32,
         #[graphql(desc = "Orders behind this cursor.")] after: Option<String>,
     ) -> Result<Connection<PurchaseNode>> {
-        let page: Page<TimelineKey> = page(first, after.as_deref())?;
-        let window = TimelineWindow {
-            page,
-            oldest_first: false,
-            from: None,
-            to: None,
-        };
         let asked = Asked {
-            window,
+            window: Window::newest(page(first, after.as_deref())?),
             events: None,
             purchases: true,
             consents: false,
-            sources: None,
+            decisions: false,
+            channels: None,
         };
         let slice = ask(ctx, TimelineOf(self.0.id, asked)).await?.unwrap_or_default();
         let rows = slice.rows.into_iter().filter_map(|entry| match entry {
             Entry::Purchase(purchase) => Some(purchase),
-            Entry::Event(_) | Entry::Consent(_) => None,
+            Entry::Event(_) | Entry::Consent(_) | Entry::Decision(_) => None,
         });
-        let slice = crate::base::paging::Slice {
+        let slice = Slice {
             rows: rows.collect(),
             more: slice.more,
         };
-        let key = |purchase: &crate::customer::Purchase| Entry::Purchase(purchase.clone()).key();
-        Ok(Connection::new(slice, after.as_deref(), key, PurchaseNode))
+        Ok(Connection::new(slice, after.as_deref(), Purchase::place, PurchaseNode))
+    }
+
+    /// What they bought, added up.
+    async fn purchase_summary(&self, ctx: &Context<'_>) -> Result<PurchaseSummaryNode> {
+        let summary = ask(ctx, SummaryOf(self.0.id)).await?;
+        Ok(PurchaseSummaryNode(summary.unwrap_or_default()))
     }
 
     /// Whether they may be spoken to: one for each purpose and channel that any of their records answered.
@@ -249,14 +255,9 @@ impl CustomerNode {
         #[graphql(desc = "How many answers, 1 to 100.")] first: i32,
         #[graphql(desc = "Answers behind this cursor.")] after: Option<String>,
     ) -> Result<Connection<ConsentChangeNode>> {
-        let page: Page<TimelineKey> = page(first, after.as_deref())?;
+        let page = page(first, after.as_deref())?;
         let slice = ask(ctx, ConsentHistoryOf(self.0.id, page)).await?.unwrap_or_default();
-        Ok(Connection::new(
-            slice,
-            after.as_deref(),
-            |consent| Entry::Consent(consent.clone()).key(),
-            ConsentChangeNode,
-        ))
+        Ok(Connection::new(slice, after.as_deref(), Consent::place, ConsentChangeNode))
     }
 }
 
@@ -285,13 +286,8 @@ fn events_asked(kinds: Option<Vec<EventKind>>, names: Option<Vec<String>>) -> Re
     Ok((!matches_nothing).then_some(filter))
 }
 
-/// Those sources of the records that speak through one of the channels.
-async fn sources_of(ctx: &Context<'_>, records: &[Record], channels: &[Channel]) -> Result<Vec<SourceId>> {
-    let sources = ask_many(ctx, records.iter().map(|record| SourceOf(record.source))).await?;
-    let wanted = sources
-        .into_values()
-        .filter(|source| channels.contains(&source.channel.into()));
-    let mut ids: Vec<SourceId> = wanted.map(|source| SourceId(source.id)).collect();
-    ids.sort_unstable();
-    Ok(ids)
+/// As they are stored, each once and in one order, so that equal questions are asked together.
+fn stored_channels(channels: Vec<Channel>) -> Vec<entity::Channel> {
+    let channels: BTreeSet<entity::Channel> = channels.into_iter().map(Into::into).collect();
+    channels.into_iter().collect()
 }

@@ -3,14 +3,14 @@
 
 use super::error;
 use crate::base::paging::{Page, Slice};
-use crate::base::{CustomerId, DecisionId, IdentifierId, Instant, JobId, ProductId, RecordId, SourceId};
+use crate::base::{CustomerId, DecisionId, IdentifierId, Instant, JobId, Money, ProductId, RecordId, SourceId};
 use crate::customer::consent::Consent;
-use crate::customer::store::{TimelineKey, TimelineWindow};
-use crate::customer::{self, Customer, Event, EventKey, Product, PurchaseKey, PurchaseLine};
+use crate::customer::{self, Customer, Event, EventKey, Product, PurchaseKey, PurchaseLine, PurchaseSummary};
 use crate::identity::{self, Identifier, Record};
 use crate::ingest;
 use crate::job::{self, Job};
 use crate::pipeline::timeline::{self, Asked, Entry};
+use crate::store::walk::{Place, Window};
 use crate::store::{Store, StoreError};
 use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
 use async_graphql::{Context, Result};
@@ -70,6 +70,8 @@ pub fn forget(ctx: &Context<'_>) -> Result<()> {
     loaders.clear::<SeenOf>();
     loaders.clear::<SourceOf>();
     loaders.clear::<TimelineOf>();
+    loaders.clear::<StandingOf>();
+    loaders.clear::<SummaryOf>();
     loaders.clear::<LinesOf>();
     loaders.clear::<ProductOf>();
     loaders.clear::<DecisionOf>();
@@ -102,6 +104,12 @@ pub struct SourceOf(pub SourceId);
 /// Which page of this customer's timeline?
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TimelineOf(pub CustomerId, pub Asked);
+/// Does this purchase count within its customer, and what was given back of its order?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StandingOf(pub PurchaseKey);
+/// What did this customer buy, added up?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SummaryOf(pub CustomerId);
 /// What was bought in this purchase?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinesOf(pub PurchaseKey);
@@ -125,7 +133,7 @@ pub struct ValueOf(pub IdentifierId);
 pub struct ConsentsOf(pub RecordId);
 /// Which page of what this customer answered to being spoken to?
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ConsentHistoryOf(pub CustomerId, pub Page<TimelineKey>);
+pub struct ConsentHistoryOf(pub CustomerId, pub Page<Place>);
 /// Which event is this?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventOf(pub EventKey);
@@ -228,21 +236,46 @@ impl Loader<TimelineOf> for Questions {
     type Error = Arc<StoreError>;
 
     async fn load(&self, keys: &[TimelineOf]) -> Answers<TimelineOf, Slice<Entry>> {
-        let records = records_of(&self.store, keys.iter().map(|key| key.0)).await?;
-        // Aliases may ask for several windows; each is one round for all customers that ask for it.
-        let mut by_asked: HashMap<&Asked, HashMap<CustomerId, Vec<Record>>> = HashMap::new();
+        // Aliases may ask for several windows; each is one statement for all customers that ask for it.
+        let mut by_asked: HashMap<&Asked, Vec<CustomerId>> = HashMap::new();
         for TimelineOf(customer, asked) in keys {
-            if let Some(records) = records.get(customer) {
-                by_asked.entry(asked).or_default().insert(*customer, records.clone());
-            }
+            by_asked.entry(asked).or_default().push(*customer);
         }
         let mut answers = HashMap::with_capacity(keys.len());
-        for (asked, records) in by_asked {
-            for (customer, slice) in timeline::timelines(&self.store, &records, asked).await? {
+        for (asked, customers) in by_asked {
+            for (customer, slice) in timeline::timelines(&self.store, &customers, asked).await? {
                 answers.insert(TimelineOf(customer, asked.clone()), slice);
             }
         }
         Ok(answers)
+    }
+}
+
+impl Loader<StandingOf> for Questions {
+    type Value = (bool, Money);
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[StandingOf]) -> Answers<StandingOf, (bool, Money)> {
+        let asked: Vec<PurchaseKey> = keys.iter().map(|key| key.0).collect();
+        let standings = customer::store::standing::standings(self.store.reader(), &asked).await?;
+        Ok(standings
+            .into_iter()
+            .map(|(key, standing)| (StandingOf(key), standing))
+            .collect())
+    }
+}
+
+impl Loader<SummaryOf> for Questions {
+    type Value = PurchaseSummary;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[SummaryOf]) -> Answers<SummaryOf, PurchaseSummary> {
+        let asked: Vec<CustomerId> = keys.iter().map(|key| key.0).collect();
+        let summaries = customer::store::standing::summaries(self.store.reader(), &asked).await?;
+        Ok(summaries
+            .into_iter()
+            .map(|(customer, summary)| (SummaryOf(customer), summary))
+            .collect())
     }
 }
 
@@ -345,17 +378,13 @@ impl Loader<ConsentHistoryOf> for Questions {
     type Error = Arc<StoreError>;
 
     async fn load(&self, keys: &[ConsentHistoryOf]) -> Answers<ConsentHistoryOf, Slice<Consent>> {
-        let asked = |page: &Page<TimelineKey>| Asked {
-            window: TimelineWindow {
-                page: page.clone(),
-                oldest_first: false,
-                from: None,
-                to: None,
-            },
+        let asked = |page: &Page<Place>| Asked {
+            window: Window::newest(page.clone()),
             events: None,
             purchases: false,
             consents: true,
-            sources: None,
+            decisions: false,
+            channels: None,
         };
         let timelines: Vec<TimelineOf> = keys.iter().map(|key| TimelineOf(key.0, asked(&key.1))).collect();
         let mut slices = Loader::<TimelineOf>::load(self, &timelines).await?;
@@ -363,7 +392,7 @@ impl Loader<ConsentHistoryOf> for Questions {
             let Slice { rows, more } = slices.remove(timeline)?;
             let rows = rows.into_iter().filter_map(|entry| match entry {
                 Entry::Consent(consent) => Some(consent),
-                Entry::Event(_) | Entry::Purchase(_) => None,
+                Entry::Event(_) | Entry::Purchase(_) | Entry::Decision(_) => None,
             });
             let rows = rows.collect();
             Some((key.clone(), Slice { rows, more }))

@@ -21,6 +21,7 @@ mod limits;
 mod loaders;
 mod mutation;
 mod node_id;
+mod purchase;
 mod query;
 mod record;
 mod rules;

@@ -4,7 +4,7 @@ use super::consent::ConsentChangeNode;
 use super::decision::DecisionNode;
 use super::error;
 use super::kinds::{Channel, EventKind};
-use super::loaders::{LinesOf, ProductOf, RecordOf, ask};
+use super::loaders::{LinesOf, ProductOf, RecordOf, StandingOf, ask};
 use super::node_id::NodeId;
 use super::record::{RecordNode, source_node};
 use super::scalars::{DateTime, MoneyValue};
@@ -33,6 +33,7 @@ impl From<Entry> for TimelineEntry {
             Entry::Event(event) => Self::Event(EventNode(event)),
             Entry::Purchase(purchase) => Self::Purchase(PurchaseNode(purchase)),
             Entry::Consent(consent) => Self::ConsentChange(ConsentChangeNode(consent)),
+            Entry::Decision(decision) => Self::IdentityDecision(DecisionNode(*decision)),
         }
     }
 }
@@ -131,9 +132,13 @@ impl PurchaseNode {
         self.0.amount.clone().map(Into::into)
     }
 
-    /// What was given back of it.
-    async fn refunded(&self) -> MoneyValue {
-        self.0.refunded.clone().into()
+    /// What was given back of it, at most the amount; nothing while the amount is unknown. Of the report that counts it is what was given
+    /// back of the order whichever source told: the one trusted most, never their sum. Of another it is what its own source told.
+    async fn refunded(&self, ctx: &Context<'_>) -> Result<MoneyValue> {
+        let standing = ask(ctx, StandingOf(self.0.key)).await?;
+        Ok(standing
+            .map_or_else(|| self.0.refunded.clone(), |(_, refunded)| refunded)
+            .into())
     }
 
     /// What was bought, in the order of the report.
@@ -147,9 +152,11 @@ impl PurchaseNode {
         record_node(ctx, self.0.key.record).await
     }
 
-    /// Whether it counts in sums: of several reports of one order only one does.
-    async fn counted(&self) -> bool {
-        self.0.amount.is_some()
+    /// Whether it counts in sums: of several reports of one order within a customer only one does. One that names an amount goes before
+    /// one that names none, then the source trusted more, then the later report. An order whose amount is unknown counts as an order.
+    async fn counted(&self, ctx: &Context<'_>) -> Result<bool> {
+        let standing = ask(ctx, StandingOf(self.0.key)).await?;
+        Ok(standing.is_none_or(|(counted, _)| counted))
     }
 }
 

@@ -34,12 +34,17 @@ pub fn order_report(name: &str, properties: &Map<String, Value>, message_id: &st
         Some(Value::String(code)) => Some(Currency::parse(code).map_err(|error| refuse("currency", &error))?),
         Some(_) => return Err(refuse("currency", &MoneyError::NotACurrency)),
     };
-    let lines = lines(properties)?;
-    let or_sum = |amount: Option<Decimal>| if amount.is_some() { Ok(amount) } else { sum_of(&lines) };
-    let amount = match kind {
-        OrderReportKind::Completed | OrderReportKind::Updated => or_sum(goods_amount(properties)?)?,
-        OrderReportKind::Refunded => or_sum(first_amount(properties, &["revenue", "total", "value"])?)?,
-        OrderReportKind::Cancelled => None,
+    let products = products(properties)?;
+    let (amount, lines) = match kind {
+        OrderReportKind::Completed | OrderReportKind::Updated => {
+            let amount = match goods_amount(properties)? {
+                None => sum_of(&products)?,
+                amount => amount,
+            };
+            (amount, identified(products))
+        }
+        OrderReportKind::Refunded => refund(properties, products)?,
+        OrderReportKind::Cancelled => (None, Vec::new()),
     };
     check_fits(amount, &lines, currency.as_ref())?;
     Ok(Some(OrderReport {
@@ -49,6 +54,35 @@ pub fn order_report(name: &str, properties: &Map<String, Value>, message_id: &st
         currency,
         lines,
     }))
+}
+
+/// What a refund gives back: its amount, else its products, else everything. Products without a price are left for the order to value:
+/// a refund that lists products is partial, and must not be taken for all of it.
+fn refund(properties: &Map<String, Value>, products: Vec<OrderLine>) -> Result<(Option<Decimal>, Vec<OrderLine>), Refusal> {
+    if let Some(amount) = refunded_goods(properties)? {
+        return Ok((Some(amount), Vec::new()));
+    }
+    if products.is_empty() {
+        return Ok((None, Vec::new()));
+    }
+    let (priced, unpriced): (Vec<_>, Vec<_>) = products.into_iter().partition(|product| product.price.is_some());
+    Ok((Some(sum_of(&priced)?.unwrap_or_default()), identified(unpriced)))
+}
+
+/// As `goods_amount`, whatever the signs: some send what they give back as amounts below zero.
+fn refunded_goods(properties: &Map<String, Value>) -> Result<Option<Decimal>, Refusal> {
+    if let Some(amount) = first_amount(properties, &["revenue", "subtotal"])? {
+        return Ok(Some(amount.abs()));
+    }
+    let Some(total) = first_amount(properties, &["total"])? else {
+        return Ok(first_amount(properties, &["value"])?.map(|amount| amount.abs()));
+    };
+    let shipping = first_amount(properties, &["shipping"])?.unwrap_or_default().abs();
+    let tax = first_amount(properties, &["tax"])?.unwrap_or_default().abs();
+    let goods = total.abs().checked_sub(shipping).and_then(|rest| rest.checked_sub(tax));
+    goods
+        .map(|goods| Some(goods.max(Decimal::ZERO)))
+        .ok_or_else(|| refuse("total", &MoneyError::TooLarge))
 }
 
 /// Whether everything fits into minor units, asked here so that only this item is refused.
@@ -90,7 +124,14 @@ fn first_amount(properties: &Map<String, Value>, names: &[&str]) -> Result<Optio
     Ok(None)
 }
 
-fn lines(properties: &Map<String, Value>) -> Result<Vec<OrderLine>, Refusal> {
+/// Of a product that names neither product id nor sku nothing can be said later, though it costs.
+fn identified(mut products: Vec<OrderLine>) -> Vec<OrderLine> {
+    products.retain(|product| !product.sku.is_empty());
+    products
+}
+
+/// The products of a report; the sku of one that names none is empty.
+fn products(properties: &Map<String, Value>) -> Result<Vec<OrderLine>, Refusal> {
     let products = match properties.get("products") {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(products)) => products,
@@ -102,18 +143,13 @@ fn lines(properties: &Map<String, Value>) -> Result<Vec<OrderLine>, Refusal> {
             ));
         }
     };
-    products
-        .iter()
-        .enumerate()
-        .filter_map(|(i, product)| line(i, product).transpose())
-        .collect()
+    products.iter().enumerate().map(|(i, product)| line(i, product)).collect()
 }
 
 /// More pieces than this are one at the price of all: a quantity is a 32-bit number for those who ask.
 const MAX_PIECES: u64 = i32::MAX as u64;
 
-/// One product of an order; `None` when it names neither product id nor sku, since then nothing can be said of it later.
-fn line(i: usize, product: &Value) -> Result<Option<OrderLine>, Refusal> {
+fn line(i: usize, product: &Value) -> Result<OrderLine, Refusal> {
     let Value::Object(product) = product else {
         return Err(Refusal::new(
             "invalid_products",
@@ -121,12 +157,9 @@ fn line(i: usize, product: &Value) -> Result<Option<OrderLine>, Refusal> {
             "must be an object",
         ));
     };
-    let Some(sku) = text(product, "product_id")
+    let sku = text(product, "product_id")
         .or_else(|| text(product, "sku"))
-        .or_else(|| text(product, "productId"))
-    else {
-        return Ok(None);
-    };
+        .or_else(|| text(product, "productId"));
     let price = match product.get("price").filter(|value| !is_blank(value)) {
         None => None,
         Some(value) => Some(money::parse_amount(value).map_err(|error| refuse(&format!("products.{i}.price"), &error))?),
@@ -153,13 +186,13 @@ fn line(i: usize, product: &Value) -> Result<Option<OrderLine>, Refusal> {
             (1, whole.transpose()?)
         }
     };
-    Ok(Some(OrderLine {
-        sku,
+    Ok(OrderLine {
+        sku: sku.unwrap_or_default(),
         name: text(product, "name"),
         category: text(product, "category"),
         quantity,
         price,
-    }))
+    })
 }
 
 /// What the lines add up to; `None` when one of them has no price.
@@ -255,6 +288,34 @@ mod tests {
         assert_eq!(amount("Order Refunded", json!({"order_id":"o"})), None);
         let partial = json!({"order_id":"o","products":[{"product_id":"p","price":3,"quantity":2}]});
         assert_eq!(amount("Order Refunded", partial).as_deref(), Some("6"));
+        let below_zero = json!({"order_id":"o","total":-60,"shipping":-5,"tax":10});
+        assert_eq!(
+            amount("Order Refunded", below_zero).as_deref(),
+            Some("45"),
+            "as of an order, without shipping and tax"
+        );
+        let more_tax = json!({"order_id":"o","total":5,"tax":10});
+        assert_eq!(amount("Order Refunded", more_tax).as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn products_that_came_back_without_a_price_are_left_to_the_order() {
+        let returned = json!({"order_id":"o","products":[{"product_id":"p","quantity":2},{"sku":"q","price":3},{"quantity":1}]});
+        let report = report("Order Refunded", returned).expect("accepted").expect("a refund");
+        assert_eq!(report.amount, Some(Decimal::from(3)));
+        let pieces: Vec<_> = report.lines.iter().map(|line| (line.sku.as_str(), line.quantity)).collect();
+        assert_eq!(pieces, [("p", 2)]);
+    }
+
+    #[test]
+    fn a_product_without_an_id_costs_all_the_same() {
+        let products = json!({"order_id":"o","products":[{"sku":"a","price":10},{"name":"Gift wrapping","price":2}]});
+        assert_eq!(amount("Order Completed", products.clone()).as_deref(), Some("12"));
+        let lines = report("Order Completed", products)
+            .expect("accepted")
+            .expect("an order")
+            .lines;
+        assert_eq!(lines.len(), 1);
     }
 
     #[test]

@@ -112,6 +112,7 @@ pub struct OrderReport {
     /// What the customer paid for the goods, without shipping and tax where the report tells them apart. None: not said.
     pub amount: Option<Decimal>,
     pub currency: Option<Currency>,
+    /// Of a refund: what came back beside the amount, to be counted at the prices of the order.
     pub lines: Vec<OrderLine>,
 }
 

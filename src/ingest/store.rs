@@ -47,6 +47,9 @@ pub(super) async fn source_by_digest(
     Ok(source::Entity::find().filter(either).one(db).await?)
 }
 
+/// The way from records to their sources inside a statement about both: joins `source s` to `record r`.
+pub const JOIN_SOURCES: &str = "JOIN source s ON s.id = r.source_id";
+
 /// Sources by id, for pages that mention them.
 pub async fn sources_by_ids(db: &impl ConnectionTrait, ids: &[SourceId]) -> Result<Vec<source::Model>, StoreError> {
     let backend = db.get_database_backend();

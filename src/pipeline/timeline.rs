@@ -1,13 +1,19 @@
-//! What a customer did and what the system decided, in one list: each feature answers the entries of each record, here they are merged.
+//! What a customer did and what the system decided, in one list. Each feature says where its entries lie (a lane) and reads them; here
+//! they become one page, in one statement for all customers that are asked for.
 
+use crate::base::CustomerId;
 use crate::base::paging::Slice;
-use crate::base::{CustomerId, RecordId, SourceId};
 use crate::customer::consent::Consent;
-use crate::customer::store::{EventFilter, TimelineKey, TimelineWindow, timeline_consents, timeline_events, timeline_purchases};
+use crate::customer::store::{EventFilter, consent_lane, event_lane, purchase_lane, read_consent, read_event, read_purchase};
 use crate::customer::{Event, Purchase};
-use crate::identity::Record;
-use crate::store::{Store, StoreError};
-use std::collections::{HashMap, HashSet};
+use crate::identity::store::JOIN_RECORDS;
+use crate::identity::store::decisions::{decision_lane, read_decision};
+use crate::ingest::store::JOIN_SOURCES;
+use crate::store::walk::{self, Lane, Place, Who, Window};
+use crate::store::{Rows, Store, StoreError};
+use entity::{Channel, identity_decision};
+use sea_orm::{ActiveEnum as _, DbBackend, QueryResult, Statement};
+use std::collections::HashMap;
 
 /// One entry.
 #[derive(Clone, Debug)]
@@ -15,102 +21,103 @@ pub enum Entry {
     Event(Event),
     Purchase(Purchase),
     Consent(Consent),
+    Decision(Box<identity_decision::Model>),
 }
 
 /// Which part of a timeline is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Asked {
-    pub window: TimelineWindow,
+    pub window: Window,
     /// None: no events.
     pub events: Option<EventFilter>,
     pub purchases: bool,
     pub consents: bool,
-    /// Sources whose records count; none: all.
-    pub sources: Option<Vec<SourceId>>,
+    pub decisions: bool,
+    /// Channels of the sources whose records count; none: all.
+    pub channels: Option<Vec<Channel>>,
 }
 
 impl Entry {
-    pub fn key(&self) -> TimelineKey {
+    /// Its place in the list; the order of places is the order of time.
+    pub fn place(&self) -> Place {
         match self {
             Self::Event(event) => (event.occurred_at.micros(), event.key.id.0, event.key.record.0),
-            Self::Purchase(purchase) => (purchase.occurred_at.micros(), purchase.key.id.0, purchase.key.record.0),
-            Self::Consent(consent) => (consent.at.micros(), consent.key.id.0, consent.key.record.0),
-        }
-    }
-
-    /// An answer recorded for a customer stands under each of their records, and is one.
-    fn is_same_answer(&self, other: &Self) -> bool {
-        matches!((self, other), (Self::Consent(one), Self::Consent(other)) if one.key.id == other.key.id)
-    }
-
-    fn record(&self) -> RecordId {
-        match self {
-            Self::Event(event) => event.key.record,
-            Self::Purchase(purchase) => purchase.key.record,
-            Self::Consent(consent) => consent.key.record,
+            Self::Purchase(purchase) => purchase.place(),
+            Self::Consent(consent) => consent.place(),
+            Self::Decision(decision) => (decision.arrival, decision.id, decision.id),
         }
     }
 }
 
-/// A page of the timeline of each customer, from its records. A constant number of statements however many customers.
+/// What one feature adds to the timeline.
+struct Part {
+    lane: Lane,
+    read: fn(&QueryResult, &str) -> Result<Entry, StoreError>,
+}
+
+/// Every feature that has something to tell. The next one joins here, with an `Entry` of its own.
+fn parts(asked: &Asked) -> Vec<Part> {
+    let events = asked.events.as_ref().map(|filter| Part {
+        lane: event_lane(filter),
+        read: |row, prefix| Ok(Entry::Event(read_event(row, prefix)?)),
+    });
+    let purchases = asked.purchases.then(|| Part {
+        lane: purchase_lane(),
+        read: |row, prefix| Ok(Entry::Purchase(read_purchase(row, prefix)?)),
+    });
+    let consents = asked.consents.then(|| Part {
+        lane: consent_lane(),
+        read: |row, prefix| Ok(Entry::Consent(read_consent(row, prefix)?)),
+    });
+    let decisions = asked.decisions.then(|| Part {
+        lane: decision_lane(),
+        read: |row, prefix| Ok(Entry::Decision(Box::new(read_decision(row, prefix)?))),
+    });
+    [events, purchases, consents, decisions].into_iter().flatten().collect()
+}
+
+/// A page of the timeline of each customer; those without entries are missing. One statement however many customers.
 pub async fn timelines(
     store: &Store,
-    records: &HashMap<CustomerId, Vec<Record>>,
+    customers: &[CustomerId],
     asked: &Asked,
 ) -> Result<HashMap<CustomerId, Slice<Entry>>, StoreError> {
-    let sources: Option<HashSet<SourceId>> = asked.sources.as_ref().map(|sources| sources.iter().copied().collect());
-    let mut owners: HashMap<RecordId, CustomerId> = HashMap::new();
-    for (customer, records) in records {
-        let counted = records
-            .iter()
-            .filter(|record| sources.as_ref().is_none_or(|sources| sources.contains(&record.source)));
-        owners.extend(counted.map(|record| (record.id, *customer)));
-    }
-    let mut ids: Vec<RecordId> = owners.keys().copied().collect();
-    ids.sort_unstable();
-    if ids.is_empty() {
+    let parts = parts(asked);
+    if asked.channels.as_ref().is_some_and(Vec::is_empty) {
         return Ok(HashMap::new());
     }
-    let mut by_customer: HashMap<CustomerId, Vec<Entry>> = HashMap::new();
-    for entry in entries(store, &ids, asked).await? {
-        by_customer.entry(owners[&entry.record()]).or_default().push(entry);
-    }
-    let pages = by_customer.into_iter().map(|(customer, mut entries)| {
-        entries.sort_unstable_by_key(Entry::key);
-        if !asked.window.oldest_first {
-            entries.reverse();
+    let lanes: Vec<Lane> = parts.iter().map(|part| part.lane.clone()).collect();
+    let who = who(store.backend(), customers, asked.channels.as_deref());
+    let mut timelines = HashMap::new();
+    for (customer, walked) in walk::walk(store.reader(), who, &lanes, &asked.window).await? {
+        let mut rows = Vec::with_capacity(walked.rows.len());
+        for entry in walked.rows {
+            rows.push((parts[entry.lane].read)(&entry.row, &entry.prefix)?);
         }
-        entries.dedup_by(|later, earlier| earlier.is_same_answer(later));
-        (customer, Slice::from_one_more(entries, asked.window.page.first))
-    });
-    Ok(pages.collect())
+        timelines.insert(CustomerId(customer), Slice { rows, more: walked.more });
+    }
+    Ok(timelines)
 }
 
-async fn entries(store: &Store, records: &[RecordId], asked: &Asked) -> Result<Vec<Entry>, StoreError> {
-    let mut entries = Vec::new();
-    if let Some(filter) = &asked.events {
-        entries.extend(
-            timeline_events(store.reader(), records, &asked.window, filter)
-                .await?
-                .into_iter()
-                .map(Entry::Event),
-        );
+/// The statement by which `timelines` reads, for whoever looks at its plan.
+pub fn statement(backend: DbBackend, customers: &[CustomerId], asked: &Asked) -> Statement {
+    let lanes: Vec<Lane> = parts(asked).into_iter().map(|part| part.lane).collect();
+    walk::statement(
+        backend,
+        who(backend, customers, asked.channels.as_deref()),
+        &lanes,
+        &asked.window,
+    )
+}
+
+fn who(backend: DbBackend, customers: &[CustomerId], channels: Option<&[Channel]>) -> Who {
+    let (relation, values) = Rows::new()
+        .id("customer_id", customers.iter().map(|customer| customer.0))
+        .relation(backend);
+    let mut sql = format!("SELECT v.customer_id AS list_id, r.id AS record_id FROM {relation} {JOIN_RECORDS}");
+    if let Some(channels) = channels {
+        let channels: Vec<String> = channels.iter().map(|channel| channel.to_value().to_string()).collect();
+        sql += &format!(" {JOIN_SOURCES} AND s.channel IN ({})", channels.join(", "));
     }
-    if asked.purchases {
-        entries.extend(
-            timeline_purchases(store.reader(), records, &asked.window)
-                .await?
-                .into_iter()
-                .map(Entry::Purchase),
-        );
-    }
-    if asked.consents {
-        entries.extend(
-            timeline_consents(store.reader(), records, &asked.window)
-                .await?
-                .into_iter()
-                .map(Entry::Consent),
-        );
-    }
-    Ok(entries)
+    Who { sql, values }
 }

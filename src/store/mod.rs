@@ -10,6 +10,7 @@ mod open;
 mod retry;
 mod rows;
 mod sweep;
+pub mod walk;
 
 pub use check::{Finding, check};
 pub use compare::{Columns, Difference, compare, compare_columns};

@@ -1,15 +1,14 @@
 //! Answers to being spoken to: written once each, read by record and along the timeline.
 
 use super::pairs;
-use super::window::{TimelineWindow, first_per_record};
 use crate::base::{ConsentId, EventId, Instant, RecordId};
 use crate::customer::consent::{Consent, ConsentKey};
+use crate::store::walk::{Lane, columns_of};
 use crate::store::{Rows, StoreError, any_of, ids_value};
 use entity::consent;
-use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult as _, Statement};
+use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult as _, QueryResult, Statement};
 use serde_json::Value;
 use std::collections::HashMap;
-use uuid::Uuid;
 
 /// Writes answers; those that are there already stay as they are.
 pub async fn insert_consents(db: &impl ConnectionTrait, consents: &[Consent]) -> Result<(), StoreError> {
@@ -43,20 +42,27 @@ pub async fn consents_of(db: &impl ConnectionTrait, records: &[RecordId]) -> Res
     Ok(rows.into_iter().map(Consent::from).collect())
 }
 
-/// Answers of each record in the window, at most one page and one row of each. One that was recorded for a customer stands under each of
-/// their records, and is one: a page begins behind all its rows.
-pub async fn timeline_consents(
-    db: &impl ConnectionTrait,
-    records: &[RecordId],
-    window: &TimelineWindow,
-) -> Result<Vec<Consent>, StoreError> {
-    let mut window = window.clone();
-    if let Some((_, _, record)) = &mut window.page.after {
-        *record = if window.oldest_first { Uuid::max() } else { Uuid::nil() };
+/// Answers as entries of a timeline. One that was recorded for a customer stands under each of their records, and is one entry: the row
+/// of the first of them is read.
+pub fn consent_lane() -> Lane {
+    Lane {
+        keys: "consent",
+        record: "record_id",
+        at: "occurred_at",
+        id: "id",
+        condition: String::new(),
+        values: Vec::new(),
+        is_shared: true,
+        rows: "consent",
+        on: "{}.id = f.id AND {}.record_id = (SELECT w.record_id FROM who w JOIN consent c ON c.record_id = w.record_id AND c.id = f.id
+              WHERE w.list_id = f.list_id ORDER BY w.record_id LIMIT 1)",
+        columns: columns_of::<consent::Entity>(),
     }
-    let statement = first_per_record(db.get_database_backend(), "consent", records, &window, "", Vec::new());
-    let rows = consent::Model::find_by_statement(statement).all(db).await?;
-    Ok(rows.into_iter().map(Consent::from).collect())
+}
+
+/// The answer of a timeline's row.
+pub fn read_consent(row: &QueryResult, prefix: &str) -> Result<Consent, StoreError> {
+    Ok(consent::Model::from_query_result(row, prefix)?.into())
 }
 
 /// Answers by key.

@@ -1,12 +1,12 @@
 //! Events: written once each, read by key and along the timeline.
 
 use super::pairs;
-use super::window::{TimelineWindow, first_per_record};
 use crate::base::{EventId, Instant, RecordId};
 use crate::customer::{Event, EventKey};
+use crate::store::walk::{Lane, columns_of};
 use crate::store::{Rows, StoreError};
 use entity::{EventKind, event};
-use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult as _, Statement, Value};
+use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult as _, QueryResult, Statement, Value};
 use serde_json::Value as Json;
 use std::collections::{HashMap, HashSet};
 
@@ -107,33 +107,31 @@ pub struct EventFilter {
     pub names: Option<Vec<String>>,
 }
 
-/// Events of each record in the window, at most one page and one row of each: whoever merges records has the order.
-pub async fn timeline_events(
-    db: &impl ConnectionTrait,
-    records: &[RecordId],
-    window: &TimelineWindow,
-    filter: &EventFilter,
-) -> Result<Vec<Event>, StoreError> {
-    let backend = db.get_database_backend();
-    let kinds = filter
-        .kinds
-        .iter()
-        .map(|kind| kind.to_value().to_string())
-        .collect::<Vec<_>>()
-        .join(", ");
-    let mut extra = format!(" AND k.kind IN ({kinds})");
-    let mut values = Vec::new();
-    for name in filter.names.iter().flatten() {
-        extra += if values.is_empty() { " AND k.name IN (" } else { ", " };
-        values.push(Value::from(name.as_str()));
-        extra += &format!("${}", values.len() + 1);
+/// Events as entries of a timeline. The kind is in the index of the timeline, a name is read from the rows it leads to.
+pub fn event_lane(filter: &EventFilter) -> Lane {
+    let kinds = filter.kinds.iter().map(|kind| kind.to_value().to_string());
+    let mut condition = format!(" AND k.kind IN ({})", kinds.collect::<Vec<_>>().join(", "));
+    let names: Vec<Value> = filter.names.iter().flatten().map(|name| name.as_str().into()).collect();
+    if !names.is_empty() {
+        condition += &format!(" AND k.name IN ({})", vec!["?"; names.len()].join(", "));
     }
-    if !values.is_empty() {
-        extra.push(')');
+    Lane {
+        keys: "event",
+        record: "record_id",
+        at: "occurred_at",
+        id: "id",
+        condition,
+        values: names,
+        is_shared: false,
+        rows: "event",
+        on: "{}.record_id = f.record_id AND {}.id = f.id",
+        columns: columns_of::<event::Entity>(),
     }
-    let statement = first_per_record(backend, "event", records, window, &extra, values);
-    let rows = event::Model::find_by_statement(statement).all(db).await?;
-    Ok(rows.into_iter().map(Event::from).collect())
+}
+
+/// The event of a timeline's row.
+pub fn read_event(row: &QueryResult, prefix: &str) -> Result<Event, StoreError> {
+    Ok(event::Model::from_query_result(row, prefix)?.into())
 }
 
 /// Events by key.

@@ -5,17 +5,17 @@ mod customers;
 mod events;
 pub mod listing;
 mod purchases;
+pub mod standing;
 pub mod whole;
-mod window;
 
-pub use consents::{consents, consents_of, insert_consents, timeline_consents};
+pub use consents::{consent_lane, consents, consents_of, insert_consents, read_consent};
 pub use customers::{customer_ids_after, customers, delete_customers, insert_customers, stored_customers, update_customers};
-pub use events::{EventFilter, NewEvent, events, insert_events, seen, stored_events, timeline_events};
+pub use events::{EventFilter, NewEvent, event_lane, events, insert_events, read_event, seen, stored_events};
 pub(super) use purchases::{
-    LineRow, ProductRow, PurchaseRow, insert_refunds, purchase_rows, refunds, replace_lines, upsert_products, upsert_purchases,
+    LineRow, ProductRow, PurchaseRow, insert_refunds, pieces_json, prices, prices_of, purchase_rows, refunds, replace_lines,
+    upsert_products, upsert_purchases,
 };
-pub use purchases::{lines, products, purchases, timeline_purchases};
-pub use window::{TimelineKey, TimelineWindow};
+pub use purchases::{lines, products, purchase_lane, purchases, read_purchase};
 
 use crate::store::Rows;
 use sea_orm::{DbBackend, Value};

@@ -1,27 +1,38 @@
 //! Purchases with their lines and refunds, and what was bought.
 
 use super::pairs;
-use super::window::{TimelineWindow, first_per_record};
 use crate::base::money::Currency;
 use crate::base::{EventId, Instant, Money, ProductId, PurchaseId, RecordId};
-use crate::customer::order::{Order, Rank, Refund, Stated};
+use crate::customer::order::{Order, Prices, Rank, Refund, Stated};
 use crate::customer::{Product, Purchase, PurchaseKey, PurchaseLine};
+use crate::store::walk::{Lane, columns_of};
 use crate::store::{Rows, StoreError, any_of, ids_value};
 use entity::{product, purchase, refund};
 use rust_decimal::Decimal;
-use sea_orm::{ConnectionTrait, FromQueryResult as _, Statement};
+use sea_orm::{ConnectionTrait, FromQueryResult as _, QueryResult, Statement};
+use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 use std::str::FromStr as _;
 
-/// Purchases of each record in the window, at most one page and one row of each.
-pub async fn timeline_purchases(
-    db: &impl ConnectionTrait,
-    records: &[RecordId],
-    window: &TimelineWindow,
-) -> Result<Vec<Purchase>, StoreError> {
-    let statement = first_per_record(db.get_database_backend(), "purchase", records, window, "", Vec::new());
-    let rows = purchase::Model::find_by_statement(statement).all(db).await?;
-    Ok(rows.into_iter().map(Purchase::from).collect())
+/// Purchases as entries of a timeline.
+pub fn purchase_lane() -> Lane {
+    Lane {
+        keys: "purchase",
+        record: "record_id",
+        at: "occurred_at",
+        id: "id",
+        condition: String::new(),
+        values: Vec::new(),
+        is_shared: false,
+        rows: "purchase",
+        on: "{}.record_id = f.record_id AND {}.id = f.id",
+        columns: columns_of::<purchase::Entity>(),
+    }
+}
+
+/// The purchase of a timeline's row.
+pub fn read_purchase(row: &QueryResult, prefix: &str) -> Result<Purchase, StoreError> {
+    Ok(purchase::Model::from_query_result(row, prefix)?.into())
 }
 
 /// Purchases by key.
@@ -209,9 +220,67 @@ pub(in crate::customer) async fn refunds(
             at: Instant::from_micros(row.occurred_at),
             amount,
             currency: row.currency.map(Currency::stored),
+            pieces: pieces(row.pieces)?,
         });
     }
     Ok(by_purchase)
+}
+
+fn pieces(stored: Option<Json>) -> Result<Vec<(ProductId, i64)>, StoreError> {
+    let Some(stored) = stored else { return Ok(Vec::new()) };
+    let pieces: Vec<(uuid::Uuid, i64)> =
+        serde_json::from_value(stored).map_err(|_| StoreError::Corrupt("the pieces of a refund are no list".to_owned()))?;
+    Ok(pieces
+        .into_iter()
+        .map(|(product, pieces)| (ProductId(product), pieces))
+        .collect())
+}
+
+/// As `refund.pieces` keeps them; null: none.
+pub(in crate::customer) fn pieces_json(refund: &Refund) -> Option<Json> {
+    let pieces: Vec<(uuid::Uuid, i64)> = refund.pieces.iter().map(|(product, pieces)| (product.0, *pieces)).collect();
+    (!pieces.is_empty()).then(|| json!(pieces))
+}
+
+/// What a piece of each product costs: of several lines of one product the first that names a price.
+pub(in crate::customer) fn prices_of(lines: impl IntoIterator<Item = (ProductId, Option<Decimal>)>) -> Prices {
+    let mut prices = Prices::new();
+    for (product, price) in lines {
+        if let Some(price) = price {
+            prices.entry(product).or_insert(price);
+        }
+    }
+    prices
+}
+
+/// The prices in the lines of purchases.
+pub(in crate::customer) async fn prices(
+    db: &impl ConnectionTrait,
+    keys: &[PurchaseKey],
+) -> Result<HashMap<PurchaseKey, Prices>, StoreError> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let backend = db.get_database_backend();
+    let (relation, values) = pairs(backend, keys.iter().map(|key| (key.record.0, key.id.0)));
+    let sql = format!(
+        "SELECT l.record_id, l.purchase_id, l.product_id, l.price FROM {relation}
+         JOIN purchase_line l ON l.record_id = v.record_id AND l.purchase_id = v.id ORDER BY l.record_id, l.purchase_id, l.n"
+    );
+    let mut lines: HashMap<PurchaseKey, Vec<(ProductId, Option<Decimal>)>> = HashMap::new();
+    for row in db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
+        let key = PurchaseKey {
+            record: RecordId(row.try_get_by_index(0)?),
+            id: PurchaseId(row.try_get_by_index(1)?),
+        };
+        let price: Option<String> = row.try_get_by_index(3)?;
+        let price = price.map(|text| decimal(&text)).transpose()?;
+        lines
+            .entry(key)
+            .or_default()
+            .push((ProductId(row.try_get_by_index(2)?), price));
+    }
+    Ok(lines.into_iter().map(|(key, lines)| (key, prices_of(lines))).collect())
 }
 
 pub(in crate::customer) async fn upsert_purchases(db: &impl ConnectionTrait, rows: &[PurchaseRow]) -> Result<(), StoreError> {
@@ -292,6 +361,12 @@ pub(in crate::customer) async fn insert_refunds(
             refunds
                 .iter()
                 .map(|(_, refund)| refund.currency.as_ref().map(|currency| currency.code().to_owned())),
+        )
+        .optional_json(
+            "pieces",
+            refunds
+                .iter()
+                .map(|(_, refund)| pieces_json(refund).map(|pieces| pieces.to_string())),
         )
         .insert(db, "refund", "")
         .await?;

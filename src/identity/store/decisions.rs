@@ -4,9 +4,10 @@ use crate::base::paging::{Page, Slice};
 use crate::base::{CustomerId, DecisionId, IdentifierId, RecordId};
 use crate::identity::decision::{About, NewDecision};
 use crate::identity::place::{Decree, Effect};
+use crate::store::walk::{Lane, columns_of};
 use crate::store::{Rows, StoreError, any_of, ids_value};
 use entity::{IdentityDecisionKind, decision_record, held_item, identity_decision, identity_rules};
-use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult as _, Statement};
+use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult as _, QueryResult, Statement};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -193,6 +194,27 @@ pub async fn decisions(db: &impl ConnectionTrait, ids: &[DecisionId]) -> Result<
     );
     let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, ids.iter().map(|id| id.0))]);
     Ok(identity_decision::Model::find_by_statement(statement).all(db).await?)
+}
+
+/// Decisions as entries of a timeline: at their arrival, each once however many records of a customer it is about.
+pub fn decision_lane() -> Lane {
+    Lane {
+        keys: "decision_record",
+        record: "record_id",
+        at: "arrival",
+        id: "decision_id",
+        condition: String::new(),
+        values: Vec::new(),
+        is_shared: true,
+        rows: "identity_decision",
+        on: "{}.id = f.id",
+        columns: columns_of::<identity_decision::Entity>(),
+    }
+}
+
+/// The decision of a timeline's row.
+pub fn read_decision(row: &QueryResult, prefix: &str) -> Result<identity_decision::Model, StoreError> {
+    Ok(identity_decision::Model::from_query_result(row, prefix)?)
 }
 
 /// Takes a standing decision back. False: somebody has done so already.

@@ -82,6 +82,10 @@ pub async fn owners(db: &impl ConnectionTrait, ids: &[IdentifierId]) -> Result<H
     Ok(owners)
 }
 
+/// The way from customers to their records inside a statement about both: joins `record r` to a table `v` with a column `customer_id`.
+/// Leans on the index (customer_id, arrival, id).
+pub const JOIN_RECORDS: &str = "JOIN record r ON r.customer_id = v.customer_id";
+
 /// The records of customers, each customer's in order of arrival. Leans on the index (customer_id, arrival, id).
 pub async fn records_of(db: &impl ConnectionTrait, customers: &[CustomerId]) -> Result<Vec<Record>, StoreError> {
     let backend = db.get_database_backend();
