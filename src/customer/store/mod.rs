@@ -7,7 +7,7 @@ mod purchases;
 pub mod whole;
 mod window;
 
-pub use consents::{consents, consents_of, insert_consents, timeline_consents};
+pub use consents::{consents, consents_of, insert_consents, preferences_since, timeline_consents};
 pub use customers::{
     count_customers, customer_ids_after, customers, delete_customers, insert_customers, newest_customers, stored_customers,
     update_customers,
