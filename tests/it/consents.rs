@@ -309,7 +309,7 @@ on_both! {
             assert_eq!((&payload["customer"], &payload["transaction"]), (&Value::Null, &Value::Null));
         }
         assert_eq!((app.count("consent").await, app.count("change_tx").await), (0, rows));
-        let (_, body) = app.graphql(ADMIN_KEY, json!({"query": "{ customers(first: 1) { nodes { consentHistory(first: 0) { nodes { id } } } } }"})).await;
+        let (_, body) = app.graphql(ADMIN_KEY, json!({"query": "{ customers(first: 1) { nodes { consentHistory(first: 1, after: \"x\") { nodes { id } } } } }"})).await;
         assert_eq!(body["errors"][0]["extensions"]["code"], "BAD_INPUT");
         app.stop().await;
     }
