@@ -14,8 +14,10 @@
 //! A channel that nobody named is thereby what was said of `ANY`, and so is a question that names no channel. An answer recorded for a
 //! customer is written to every record they have, so it is the latest word of each: people can opt in again, and a split keeps it.
 
+use crate::base::ids::HashKey;
 use crate::base::{ConsentId, EventId, Instant, RecordId};
 use crate::ingest::consent::{ANY, folded};
+use crate::ingest::message::ConsentSaid;
 use crate::store::walk::Place;
 use entity::{ConsentAnswer, ConsentOrigin};
 use serde_json::Value;
@@ -52,6 +54,23 @@ impl Consent {
     /// Its place among the instants of a customer. One that was recorded for a customer is one entry, whichever record it is read from.
     pub const fn place(&self) -> Place {
         (self.at.micros(), self.key.id.0, self.key.id.0)
+    }
+
+    /// The n-th answer of a message.
+    pub fn of_message(keys: &HashKey, (record, event): (RecordId, EventId), n: u64, arrival: i64, said: &ConsentSaid) -> Self {
+        let id = keys.consent(record, event, n);
+        Self {
+            key: ConsentKey { record, id },
+            purpose: said.purpose.clone(),
+            channel: said.channel.clone(),
+            answer: said.answer,
+            origin: said.origin,
+            evidence: said.evidence.clone(),
+            at: said.at,
+            arrival,
+            event: Some(event),
+            actor: None,
+        }
     }
 }
 
@@ -112,14 +131,8 @@ pub struct Answers(BTreeMap<Question, BTreeMap<RecordId, Standing>>);
 impl Answers {
     /// Of everything some records ever answered, in whatever order.
     pub fn of<'c>(consents: impl IntoIterator<Item = &'c Consent>) -> Self {
-        let mut said: BTreeMap<(Question, RecordId), Vec<&Consent>> = BTreeMap::new();
-        for consent in consents {
-            let question = Question::new(&consent.purpose, &consent.channel);
-            said.entry((question, consent.key.record)).or_default().push(consent);
-        }
         let mut answers = Self::default();
-        for ((question, record), mut said) in said {
-            said.sort_unstable_by_key(|consent| order(consent));
+        for ((question, record), said) in told(consents) {
             if let Some(standing) = standing(&said) {
                 answers.0.entry(question).or_default().insert(record, standing);
             }
@@ -160,6 +173,54 @@ impl Question {
     pub fn channel(&self) -> &str {
         &self.channel
     }
+}
+
+/// From when on, by record, the new answers may contradict repetitions that were not kept: those have to be looked at again.
+pub fn contradicts_since(stored: &[Consent], new: &[Consent]) -> BTreeMap<RecordId, Instant> {
+    let is_new: BTreeSet<ConsentKey> = new.iter().map(|consent| consent.key).collect();
+    let mut since: BTreeMap<RecordId, Instant> = BTreeMap::new();
+    for said in told(stored.iter().chain(new)).into_values() {
+        for (before, consent) in said.iter().zip(said.iter().skip(1)) {
+            if is_new.contains(&consent.key) && before.answer != consent.answer {
+                let first = since.entry(consent.key.record).or_insert(consent.at);
+                *first = consent.at.min(*first);
+            }
+        }
+    }
+    since
+}
+
+/// Those of the new answers that say something: preferences come with every message of some senders, and one that repeats what its
+/// record answered just before, by event time, is not kept. Whatever is left out, the answers at every instant stay the same, so the
+/// order of arrival does not matter, if `new` has every repetition behind `contradicts_since` that was left out before.
+pub fn worth_keeping(stored: &[Consent], new: &[Consent]) -> Vec<Consent> {
+    let is_stored: BTreeSet<ConsentKey> = stored.iter().map(|consent| consent.key).collect();
+    let fresh = new.iter().filter(|consent| !is_stored.contains(&consent.key));
+    let mut kept = Vec::new();
+    for said in told(stored.iter().chain(fresh)).into_values() {
+        let mut before = None;
+        for consent in said {
+            let repeats = consent.origin == ConsentOrigin::Preferences && before == Some(consent.answer);
+            before = Some(consent.answer);
+            if !repeats && !is_stored.contains(&consent.key) {
+                kept.push(consent.clone());
+            }
+        }
+    }
+    kept
+}
+
+/// What each record answered to each question, in order.
+fn told<'c>(consents: impl IntoIterator<Item = &'c Consent>) -> BTreeMap<(Question, RecordId), Vec<&'c Consent>> {
+    let mut told: BTreeMap<(Question, RecordId), Vec<&Consent>> = BTreeMap::new();
+    for consent in consents {
+        let question = Question::new(&consent.purpose, &consent.channel);
+        told.entry((question, consent.key.record)).or_default().push(consent);
+    }
+    for said in told.values_mut() {
+        said.sort_unstable_by_key(|consent| order(consent));
+    }
+    told
 }
 
 /// What comes later counts more.

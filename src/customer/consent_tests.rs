@@ -164,6 +164,23 @@ fn histories() -> impl Strategy<Value = Vec<Consent>> {
     })
 }
 
+type State = (Question, ConsentAnswer, Instant, RecordId, Value);
+
+fn states(consents: &[Consent]) -> Vec<State> {
+    let answers = Answers::of(consents);
+    let state = |(question, _, standing): (&Question, &str, &Standing)| {
+        let Standing {
+            answer,
+            since,
+            record,
+            evidence,
+            ..
+        } = standing.clone();
+        (question.clone(), answer, since, record, evidence)
+    };
+    answers.all().map(state).collect()
+}
+
 const CHANNELS: [&str; 4] = ["ANY", "EMAIL", "SMS", "PUSH"];
 
 proptest! {
@@ -208,6 +225,32 @@ proptest! {
     }
 
     #[test]
+    fn repetitions_may_be_left_out_in_whatever_order_they_arrive(consents in histories(), places in any::<prop::sample::Index>(), groups in 1..4_usize) {
+        let mut arriving = consents.clone();
+        if !arriving.is_empty() {
+            let count = arriving.len();
+            arriving.rotate_left(places.index(count));
+            arriving.reverse();
+        }
+        for (arrival, consent) in (1..).zip(&mut arriving) {
+            consent.arrival = arrival;
+        }
+        let mut stored: Vec<Consent> = Vec::new();
+        let mut events: Vec<Consent> = Vec::new();
+        for group in arriving.chunks(groups) {
+            events.extend(group.iter().filter(|consent| consent.origin == ConsentOrigin::Preferences).cloned());
+            let since = contradicts_since(&stored, group);
+            let mut new = group.to_vec();
+            let behind = |consent: &&Consent| since.get(&consent.key.record).is_some_and(|since| consent.at >= *since);
+            new.extend(events.iter().filter(behind).filter(|consent| !group.contains(consent)).cloned());
+            stored.extend(worth_keeping(&stored, &new));
+        }
+        prop_assert_eq!(states(&stored), states(&arriving));
+        let keys: BTreeSet<ConsentKey> = stored.iter().map(|consent| consent.key).collect();
+        prop_assert_eq!(keys.len(), stored.len());
+    }
+
+    #[test]
     fn the_order_of_arrival_does_not_matter(consents in histories(), shuffle in any::<u64>()) {
         let mut shuffled = consents.clone();
         let count = shuffled.len();
@@ -218,10 +261,25 @@ proptest! {
         for (arrival, consent) in (1..).zip(&mut shuffled) {
             consent.arrival = arrival;
         }
-        let states = |consents: &[Consent]| -> Vec<_> {
-            let answers = Answers::of(consents);
-            answers.all().map(|(question, _, standing)| (question.clone(), standing.answer, standing.since, standing.record, standing.evidence.clone())).collect()
-        };
         prop_assert_eq!(states(&consents), states(&shuffled));
     }
+}
+
+#[test]
+fn what_repeats_the_answer_before_is_not_kept_until_something_comes_between() {
+    let repeat = |answer, at| {
+        let mut consent = said(1, "ANY", answer, at);
+        consent.origin = ConsentOrigin::Preferences;
+        consent
+    };
+    let stored = vec![repeat(Granted, 1)];
+    assert_eq!(worth_keeping(&stored, &[repeat(Granted, 5)]), []);
+    assert!(contradicts_since(&stored, &[repeat(Granted, 5)]).is_empty());
+    let late = repeat(Denied, 3);
+    assert_eq!(
+        contradicts_since(&stored, std::slice::from_ref(&late)),
+        [(record(1), late.at)].into()
+    );
+    let kept = worth_keeping(&stored, &[late.clone(), repeat(Granted, 5), repeat(Granted, 6)]);
+    assert_eq!(kept, [late, repeat(Granted, 5)]);
 }

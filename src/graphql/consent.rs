@@ -236,7 +236,7 @@ pub struct ConsentRecordPayload {
     /// The customer; null when it was refused.
     customer: Option<CustomerNode>,
     /// What the customer answers to this question from now on, all their records together: a grant on a channel does not outweigh a
-    /// refusal on ANY. Null when it was refused.
+    /// refusal on ANY; null when it was refused.
     consent: Option<ConsentNode>,
     /// The transaction; null when nothing was committed.
     transaction: Option<ID>,

@@ -4,8 +4,9 @@
 use super::Services;
 use super::unify::Happened;
 use crate::access::{Actor, note_deed};
+use crate::base::ids::HashKey;
 use crate::base::{ConsentId, CustomerId, Instant, Kind, RecordId};
-use crate::customer::consent::{Answers, Consent, ConsentKey};
+use crate::customer::consent::{self, Answers, Consent, ConsentKey};
 use crate::customer::store as customer_store;
 use crate::feed::{Change, Log, TransactionId};
 use crate::identity::store::neighbours;
@@ -151,7 +152,7 @@ async fn write(
         actor: Some(actor.to_string()),
     };
     let given: Vec<Consent> = records.iter().map(answer).collect();
-    customer_store::insert_consents(tx, &given).await?;
+    let given = keep(tx, services.store.hash_key(), &stored, given).await?;
     let mut log = Log::new(services.store.ids(), now, actor.as_str());
     let (before, after) = (Answers::of(&stored), Answers::of(stored.iter().chain(&given)));
     for change in news(customer, &before, &after, "RECORDED", arrival, now) {
@@ -170,8 +171,9 @@ async fn write(
 }
 
 /// Stores what messages answered, and tells what that, and records that pass from one customer to another, changes for customers. To be
-/// asked under lock, before records are relinked. Nothing to do costs nothing, anything three statements.
-pub(super) async fn follow(tx: &DatabaseTransaction, happened: &Happened<'_>) -> Result<Vec<Change>, StoreError> {
+/// asked under lock, before records are relinked. Nothing to do costs nothing, anything
+/// two statements, and two more to write: one looks whether messages repeated what is contradicted now.
+pub(super) async fn follow(tx: &DatabaseTransaction, keys: &HashKey, happened: &Happened<'_>) -> Result<Vec<Change>, StoreError> {
     let difference = &happened.difference;
     if happened.consents.is_empty() && difference.relinked.is_empty() {
         return Ok(Vec::new());
@@ -187,17 +189,16 @@ pub(super) async fn follow(tx: &DatabaseTransaction, happened: &Happened<'_>) ->
     let members = neighbours::members(tx, &concerned, &[]).await?;
     let ids: Vec<RecordId> = members.iter().map(|member| member.id).collect();
     let stored = customer_store::consents_of(tx, &ids).await?;
-    customer_store::insert_consents(tx, &happened.consents).await?;
+    let kept = keep(tx, keys, &stored, happened.consents.clone()).await?;
 
     let customers_before: HashMap<RecordId, CustomerId> = members.iter().map(|member| (member.id, member.customer)).collect();
     let mut customers_after = customers_before.clone();
     customers_after.extend(difference.relinked.iter().copied());
     customers_after.extend(happened.new.values().map(|record| (record.id, record.customer)));
     let before = by_customer(&stored, &customers_before);
-    let after = by_customer(stored.iter().chain(&happened.consents), &customers_after);
+    let after = by_customer(stored.iter().chain(&kept), &customers_after);
 
-    let spoken_to: BTreeSet<CustomerId> = happened
-        .consents
+    let spoken_to: BTreeSet<CustomerId> = kept
         .iter()
         .filter_map(|consent| customers_after.get(&consent.key.record).copied())
         .collect();
@@ -225,6 +226,22 @@ pub(super) async fn follow(tx: &DatabaseTransaction, happened: &Happened<'_>) ->
         told.extend(news(*customer, before, after, cause, happened.arrival, now));
     }
     Ok(told)
+}
+
+/// Writes what of the new answers says something, and answers it. What contradicts an earlier answer makes what repeated that one news.
+async fn keep(
+    tx: &DatabaseTransaction,
+    keys: &HashKey,
+    stored: &[Consent],
+    mut new: Vec<Consent>,
+) -> Result<Vec<Consent>, StoreError> {
+    let since = consent::contradicts_since(stored, &new);
+    let known: BTreeSet<ConsentKey> = new.iter().map(|consent| consent.key).collect();
+    let repeated = customer_store::preferences_since(tx, keys, &since).await?;
+    new.extend(repeated.into_iter().filter(|consent| !known.contains(&consent.key)));
+    let kept = consent::worth_keeping(stored, &new);
+    customer_store::insert_consents(tx, &kept).await?;
+    Ok(kept)
 }
 
 fn by_customer<'c>(

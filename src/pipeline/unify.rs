@@ -65,7 +65,7 @@ pub struct Unified {
 
 /// Writes records and customers. Everything must be under lock.
 pub async fn unify(tx: &DatabaseTransaction, services: &Services, mut happened: Happened<'_>) -> Result<Unified, StoreError> {
-    let consents = consents::follow(tx, &happened).await?;
+    let consents = consents::follow(tx, services.store.hash_key(), &happened).await?;
     let rules = services.rules.standing().rules;
     let survivorship = Survivorship::parse(&rules.golden).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let difference = &happened.difference;

@@ -4,6 +4,7 @@
 
 mod access;
 mod clients;
+mod consents;
 mod crash;
 mod crowd;
 mod ddl;

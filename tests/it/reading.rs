@@ -131,7 +131,8 @@ on_both! {
         };
         let (few, many) = (statements(2).await, statements(40).await);
         assert_eq!(few, many);
-        assert!(many <= 12, "{many}");
+        // One of them looks for answers to being spoken to, which a timeline lists too.
+        assert!(many <= 13, "{many}");
         app.stop().await;
     }
 }

@@ -1,14 +1,16 @@
 //! Answers to being spoken to: written once each, read by record and along the timeline.
 
 use super::pairs;
+use crate::base::ids::HashKey;
 use crate::base::{ConsentId, EventId, Instant, RecordId};
 use crate::customer::consent::{Consent, ConsentKey};
+use crate::ingest::consent::preferences;
 use crate::store::walk::{Lane, columns_of};
 use crate::store::{Rows, StoreError, any_of, ids_value};
 use entity::consent;
-use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult as _, QueryResult, Statement};
-use serde_json::Value;
-use std::collections::HashMap;
+use sea_orm::{ActiveEnum as _, ConnectionTrait, DbBackend, FromQueryResult as _, QueryResult, Statement};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap};
 
 /// Writes answers; those that are there already stay as they are.
 pub async fn insert_consents(db: &impl ConnectionTrait, consents: &[Consent]) -> Result<(), StoreError> {
@@ -40,6 +42,45 @@ pub async fn consents_of(db: &impl ConnectionTrait, records: &[RecordId]) -> Res
     let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, records.iter().map(|id| id.0))]);
     let rows = consent::Model::find_by_statement(statement).all(db).await?;
     Ok(rows.into_iter().map(Consent::from).collect())
+}
+
+/// The preferences in messages of records, from an instant of each record on. By the timeline index.
+pub async fn preferences_since(
+    db: &impl ConnectionTrait,
+    keys: &HashKey,
+    since: &BTreeMap<RecordId, Instant>,
+) -> Result<Vec<Consent>, StoreError> {
+    if since.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = db.get_database_backend();
+    let (relation, values) = Rows::new()
+        .id("record_id", since.keys().map(|record| record.0))
+        .int("since", since.values().map(|at| at.micros()))
+        .relation(backend);
+    let said = if backend == DbBackend::Postgres {
+        "(e.context -> 'context' -> 'consent')::text"
+    } else {
+        "json_extract(e.context, '$.context.consent')"
+    };
+    let sql = format!(
+        "SELECT e.record_id, e.id, e.name, e.message_id, e.occurred_at, e.arrival, {said} FROM {relation}
+         JOIN event e ON e.record_id = v.record_id AND e.occurred_at >= v.since WHERE {said} IS NOT NULL"
+    );
+    let mut found = Vec::new();
+    for row in db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
+        let (record, event) = (RecordId(row.try_get_by_index(0)?), EventId(row.try_get_by_index(1)?));
+        let (name, message_id): (String, String) = (row.try_get_by_index(2)?, row.try_get_by_index(3)?);
+        let at = Instant::from_micros(row.try_get_by_index(4)?);
+        let consent: Value = serde_json::from_str(&row.try_get_by_index::<String>(6)?).unwrap_or_default();
+        let context = Map::from_iter([("consent".to_owned(), consent)]);
+        // Whatever was accepted could be read.
+        let said = preferences(&context, &name, &message_id, at).unwrap_or_default();
+        for (n, said) in (0..).zip(&said) {
+            found.push(Consent::of_message(keys, (record, event), n, row.try_get_by_index(5)?, said));
+        }
+    }
+    Ok(found)
 }
 
 /// Answers as entries of a timeline. One that was recorded for a customer stands under each of their records, and is one entry: the row

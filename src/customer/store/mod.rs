@@ -8,7 +8,7 @@ mod purchases;
 pub mod standing;
 pub mod whole;
 
-pub use consents::{consent_lane, consents, consents_of, insert_consents, read_consent};
+pub use consents::{consent_lane, consents, consents_of, insert_consents, preferences_since, read_consent};
 pub use customers::{customer_ids_after, customers, delete_customers, insert_customers, stored_customers, update_customers};
 pub use events::{EventFilter, NewEvent, event_lane, events, insert_events, read_event, seen, stored_events};
 pub(super) use purchases::{

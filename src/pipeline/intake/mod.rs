@@ -12,7 +12,7 @@ use self::item::Item;
 use self::place::{Around, SpokenFor};
 use crate::base::ids::HashKey;
 use crate::base::{CustomerId, IdentifierId, Instant, RecordId, SourceId};
-use crate::customer::consent::{Consent, ConsentKey};
+use crate::customer::consent::Consent;
 use crate::customer::purchases::{self, Reported, Touched};
 use crate::customer::store::NewEvent;
 use crate::customer::{EventKey, store as customer_store};
@@ -400,21 +400,8 @@ fn happened<'m>(scene: &Scene, known: &Known, items: &[Item<'m>], mut new: BTree
 fn answered(keys: &HashKey, items: &[Item<'_>]) -> Vec<Consent> {
     let new = items.iter().filter(|item| item.is_new);
     new.flat_map(|item| {
-        (0..).zip(&item.message.consents).map(|(n, said)| Consent {
-            key: ConsentKey {
-                record: item.record,
-                id: keys.consent(item.record, item.event, n),
-            },
-            purpose: said.purpose.clone(),
-            channel: said.channel.clone(),
-            answer: said.answer,
-            origin: said.origin,
-            evidence: said.evidence.clone(),
-            at: said.at,
-            arrival: item.arrival,
-            event: Some(item.event),
-            actor: None,
-        })
+        let said = (0..).zip(&item.message.consents);
+        said.map(|(n, said)| Consent::of_message(keys, (item.record, item.event), n, item.arrival, said))
     })
     .collect()
 }
