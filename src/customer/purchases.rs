@@ -10,8 +10,8 @@ use crate::base::{EventId, Instant, RecordId};
 use crate::ingest::message::{OrderLine, OrderReport, OrderReportKind};
 use crate::store::StoreError;
 use sea_orm::ConnectionTrait;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One event's report of an order, with where and when it came.
 #[derive(Clone, Debug)]
@@ -64,8 +64,11 @@ async fn prices_needed(
     refunds: &HashMap<PurchaseKey, Vec<Refund>>,
     reported: &BTreeMap<PurchaseKey, Vec<&Reported<'_>>>,
 ) -> Result<HashMap<PurchaseKey, Prices>, StoreError> {
-    let names_products = |reported: &&&Reported<'_>| reported.report.kind == OrderReportKind::Refunded && !reported.report.lines.is_empty();
-    let now = reported.iter().filter(|(_, reports)| reports.iter().any(|report| names_products(&report)));
+    let names_products =
+        |reported: &&&Reported<'_>| reported.report.kind == OrderReportKind::Refunded && !reported.report.lines.is_empty();
+    let now = reported
+        .iter()
+        .filter(|(_, reports)| reports.iter().any(|report| names_products(&report)));
     let before = refunds
         .iter()
         .filter(|(_, refunds)| refunds.iter().any(|refund| !refund.pieces.is_empty()));
@@ -148,7 +151,11 @@ fn fold(keys: &HashKey, key: PurchaseKey, known: Known, reports: &[&Reported<'_>
                     at: reported.at,
                     amount: report.amount,
                     currency: report.currency.clone(),
-                    pieces: report.lines.iter().map(|line| (keys.product(&line.sku), line.quantity)).collect(),
+                    pieces: report
+                        .lines
+                        .iter()
+                        .map(|line| (keys.product(&line.sku), line.quantity))
+                        .collect(),
                 };
                 refunds.push(refund.clone());
                 written.refunds.push((key, refund));

@@ -188,7 +188,9 @@ async fn stored(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<Store
         let page = store::whole::refunds_of_after(db, records, last.as_ref()).await?;
         for row in &page {
             let key = format!("{}/{}/{}", row.record_id, row.purchase_id, row.event_id);
-            stored.refunds.insert(key, columns!(row; occurred_at, amount, currency, pieces));
+            stored
+                .refunds
+                .insert(key, columns!(row; occurred_at, amount, currency, pieces));
         }
         last = page.into_iter().next_back();
         if last.is_none() {

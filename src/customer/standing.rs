@@ -105,16 +105,36 @@ mod tests {
         let mut turned = reports.to_vec();
         turned.reverse();
         let standing = standing(reports).expect("a report counts");
-        assert_eq!(super::standing(&turned), Some(standing.clone()), "in whatever order they are read");
+        assert_eq!(
+            super::standing(&turned),
+            Some(standing.clone()),
+            "in whatever order they are read"
+        );
         (standing.counted.record.0.as_u128(), standing.refunded.amount_minor)
     }
 
     #[test]
     fn trust_goes_before_time_and_a_known_amount_before_both() {
-        assert_eq!(counted(&[told(1, 50, 1, Some(10)), told(2, 50, 2, Some(11))]).0, 2, "the later");
-        assert_eq!(counted(&[told(1, 60, 1, Some(10)), told(2, 50, 2, Some(11))]).0, 1, "the more trusted");
-        assert_eq!(counted(&[told(1, 60, 3, None), told(2, 50, 2, Some(11))]).0, 2, "unknown is not zero");
-        assert_eq!(counted(&[told(1, 50, 1, Some(10)), told(2, 50, 1, Some(11))]).0, 2, "equal, and still the same one");
+        assert_eq!(
+            counted(&[told(1, 50, 1, Some(10)), told(2, 50, 2, Some(11))]).0,
+            2,
+            "the later"
+        );
+        assert_eq!(
+            counted(&[told(1, 60, 1, Some(10)), told(2, 50, 2, Some(11))]).0,
+            1,
+            "the more trusted"
+        );
+        assert_eq!(
+            counted(&[told(1, 60, 3, None), told(2, 50, 2, Some(11))]).0,
+            2,
+            "unknown is not zero"
+        );
+        assert_eq!(
+            counted(&[told(1, 50, 1, Some(10)), told(2, 50, 1, Some(11))]).0,
+            2,
+            "equal, and still the same one"
+        );
         assert_eq!(standing(&[]), None);
     }
 
@@ -129,7 +149,10 @@ mod tests {
             // The shop tells of the order, the books of the refund alone.
             (vec![web.clone(), back(told(2, 90, 2, None), &[refund(Some(10), None)])], 1000),
             (vec![web.clone(), back(told(2, 90, 2, None), &[refund(None, None)])], 4500),
-            (vec![web.clone(), back(told(2, 90, 2, None), &[refund(Some(10), Some("USD"))])], 0),
+            (
+                vec![web.clone(), back(told(2, 90, 2, None), &[refund(Some(10), Some("USD"))])],
+                0,
+            ),
             (vec![web.clone(), back(told(2, 90, 2, None), &[refund(Some(99), None)])], 4500),
             // Both tell of the same refund, or the more trusted of less.
             (

@@ -76,7 +76,10 @@ mod tests {
         let euro = Currency::stored("EUR".to_owned());
         let sum = i128::from(i64::MAX) + i128::from(i64::MAX);
         assert_eq!(money(sum, &euro), None);
-        assert_eq!(money(sum - i128::from(i64::MAX), &euro).map(|money| money.amount_minor), Some(i64::MAX));
+        assert_eq!(
+            money(sum - i128::from(i64::MAX), &euro).map(|money| money.amount_minor),
+            Some(i64::MAX)
+        );
     }
 
     #[test]

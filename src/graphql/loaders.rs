@@ -244,7 +244,10 @@ impl Loader<StandingOf> for Questions {
     async fn load(&self, keys: &[StandingOf]) -> Answers<StandingOf, (bool, Money)> {
         let asked: Vec<PurchaseKey> = keys.iter().map(|key| key.0).collect();
         let standings = customer::store::standing::standings(self.store.reader(), &asked).await?;
-        Ok(standings.into_iter().map(|(key, standing)| (StandingOf(key), standing)).collect())
+        Ok(standings
+            .into_iter()
+            .map(|(key, standing)| (StandingOf(key), standing))
+            .collect())
     }
 }
 

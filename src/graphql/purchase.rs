@@ -46,7 +46,9 @@ impl PurchaseSummaryNode {
     /// The sums of each currency, in the order of their codes.
     async fn totals(&self) -> Vec<PurchaseTotals> {
         let totals = self.0.totals.iter();
-        totals.map(|(currency, totals)| PurchaseTotals::of(currency, totals)).collect()
+        totals
+            .map(|(currency, totals)| PurchaseTotals::of(currency, totals))
+            .collect()
     }
 
     /// When the first order was placed; null without one. An order that is known by its refund alone says nothing of it.

@@ -133,7 +133,9 @@ impl PurchaseNode {
     /// back of the order whichever source told: the one trusted most, never their sum. Of another it is what its own source told.
     async fn refunded(&self, ctx: &Context<'_>) -> Result<MoneyValue> {
         let standing = ask(ctx, StandingOf(self.0.key)).await?;
-        Ok(standing.map_or_else(|| self.0.refunded.clone(), |(_, refunded)| refunded).into())
+        Ok(standing
+            .map_or_else(|| self.0.refunded.clone(), |(_, refunded)| refunded)
+            .into())
     }
 
     /// What was bought, in the order of the report.

@@ -143,11 +143,7 @@ fn products(properties: &Map<String, Value>) -> Result<Vec<OrderLine>, Refusal> 
             ));
         }
     };
-    products
-        .iter()
-        .enumerate()
-        .map(|(i, product)| line(i, product))
-        .collect()
+    products.iter().enumerate().map(|(i, product)| line(i, product)).collect()
 }
 
 /// More pieces than this are one at the price of all: a quantity is a 32-bit number for those who ask.
@@ -293,7 +289,11 @@ mod tests {
         let partial = json!({"order_id":"o","products":[{"product_id":"p","price":3,"quantity":2}]});
         assert_eq!(amount("Order Refunded", partial).as_deref(), Some("6"));
         let below_zero = json!({"order_id":"o","total":-60,"shipping":-5,"tax":10});
-        assert_eq!(amount("Order Refunded", below_zero).as_deref(), Some("45"), "as of an order, without shipping and tax");
+        assert_eq!(
+            amount("Order Refunded", below_zero).as_deref(),
+            Some("45"),
+            "as of an order, without shipping and tax"
+        );
         let more_tax = json!({"order_id":"o","total":5,"tax":10});
         assert_eq!(amount("Order Refunded", more_tax).as_deref(), Some("0"));
     }
@@ -311,7 +311,10 @@ mod tests {
     fn a_product_without_an_id_costs_all_the_same() {
         let products = json!({"order_id":"o","products":[{"sku":"a","price":10},{"name":"Gift wrapping","price":2}]});
         assert_eq!(amount("Order Completed", products.clone()).as_deref(), Some("12"));
-        let lines = report("Order Completed", products).expect("accepted").expect("an order").lines;
+        let lines = report("Order Completed", products)
+            .expect("accepted")
+            .expect("an order")
+            .lines;
         assert_eq!(lines.len(), 1);
     }
 

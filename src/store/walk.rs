@@ -136,7 +136,9 @@ pub fn statement(backend: DbBackend, who: Who, lanes: &[Lane], window: &Window) 
 impl Lane {
     /// Selects (list_id, lane, happened, id, record_id) of every key that can be on the page.
     fn found(&self, backend: DbBackend, n: usize, window: &Window, limit: &str, values: &mut Vec<Value>) -> String {
-        let Self { keys, record, at, id, .. } = self;
+        let Self {
+            keys, record, at, id, ..
+        } = self;
         // A shared entry has no record of its own; the id stands in, so that it is one entry whichever record it is found by.
         let tie = if self.is_shared { id } else { record };
         let direction = if window.oldest_first { "ASC" } else { "DESC" };
@@ -146,7 +148,7 @@ impl Lane {
                 "FROM {keys} k WHERE k.{record} = {alias}.record_id{condition} ORDER BY k.{at} {direction}, k.{id} {direction} LIMIT {limit}"
             );
             if backend == DbBackend::Postgres {
-                format!("CROSS JOIN LATERAL (SELECT k.{at}, k.{id}, k.{tie} {of_record}) AS x")
+                format!("CROSS JOIN LATERAL (SELECT k.{at}, k.{id}, k.{record} {of_record}) AS x")
             } else {
                 // CROSS JOIN keeps SQLite from walking the table and looking for the record.
                 format!("CROSS JOIN {keys} x ON x.{record} = {alias}.record_id AND x.{id} IN (SELECT k.{id} {of_record})")

@@ -230,7 +230,10 @@ fn pieces(stored: Option<Json>) -> Result<Vec<(ProductId, i64)>, StoreError> {
     let Some(stored) = stored else { return Ok(Vec::new()) };
     let pieces: Vec<(uuid::Uuid, i64)> =
         serde_json::from_value(stored).map_err(|_| StoreError::Corrupt("the pieces of a refund are no list".to_owned()))?;
-    Ok(pieces.into_iter().map(|(product, pieces)| (ProductId(product), pieces)).collect())
+    Ok(pieces
+        .into_iter()
+        .map(|(product, pieces)| (ProductId(product), pieces))
+        .collect())
 }
 
 /// As `refund.pieces` keeps them; null: none.
@@ -272,7 +275,10 @@ pub(in crate::customer) async fn prices(
         };
         let price: Option<String> = row.try_get_by_index(3)?;
         let price = price.map(|text| decimal(&text)).transpose()?;
-        lines.entry(key).or_default().push((ProductId(row.try_get_by_index(2)?), price));
+        lines
+            .entry(key)
+            .or_default()
+            .push((ProductId(row.try_get_by_index(2)?), price));
     }
     Ok(lines.into_iter().map(|(key, lines)| (key, prices_of(lines))).collect())
 }

@@ -4,10 +4,10 @@
 use super::{prices, refunds};
 use crate::base::money::Currency;
 use crate::base::{CustomerId, Instant, Money, PurchaseId, RecordId};
-use crate::customer::standing::{Standing, Told, standing};
-use crate::customer::summary::{PurchaseSummary, Totals};
 use crate::customer::PurchaseKey;
 use crate::customer::order::Prices;
+use crate::customer::standing::{Standing, Told, standing};
+use crate::customer::summary::{PurchaseSummary, Totals};
 use crate::identity::store::JOIN_RECORDS;
 use crate::ingest::store::JOIN_SOURCES;
 use crate::store::{Rows, StoreError};
@@ -97,7 +97,10 @@ impl Summed {
         summary.count += self.orders;
         summary.unknown += self.orders - self.known;
         summary.returned += self.returned;
-        let (first, last) = (self.first_at.map(Instant::from_micros), self.last_at.map(Instant::from_micros));
+        let (first, last) = (
+            self.first_at.map(Instant::from_micros),
+            self.last_at.map(Instant::from_micros),
+        );
         summary.first_at = summary.first_at.into_iter().chain(first).min();
         summary.last_at = summary.last_at.max(last);
         if self.known > 0 {
@@ -140,8 +143,12 @@ async fn correct_refunds(
         });
     }
     for reports in reports_beside(db, &keys).await?.into_values() {
-        let Some(Standing { counted, refunded }) = standing(&reports) else { continue };
-        let Some(own) = reports.iter().find(|told| told.key == counted) else { continue };
+        let Some(Standing { counted, refunded }) = standing(&reports) else {
+            continue;
+        };
+        let Some(own) = reports.iter().find(|told| told.key == counted) else {
+            continue;
+        };
         if let (Some(amount), Some(summary)) = (&own.amount, summaries.get_mut(&own.customer)) {
             summary.correct(amount, &own.refunded, &refunded);
         }
@@ -157,7 +164,9 @@ pub async fn standings(
 ) -> Result<HashMap<PurchaseKey, (bool, Money)>, StoreError> {
     let mut answers = HashMap::with_capacity(keys.len());
     for reports in reports_beside(db, keys).await?.into_values() {
-        let Some(Standing { counted, refunded }) = standing(&reports) else { continue };
+        let Some(Standing { counted, refunded }) = standing(&reports) else {
+            continue;
+        };
         for told in reports {
             let is_counted = told.key == counted;
             let refunded = if is_counted { refunded.clone() } else { told.refunded };
