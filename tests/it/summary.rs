@@ -3,8 +3,10 @@
 use super::support::{TestApp, on_both};
 use serde_json::{Value, json};
 
+/// `u…` are people by their account, others browsers: a person has one account.
 fn told(event: &str, user: &str, at: &str, message: &str, properties: Value) -> Value {
-    json!({"type": "track", "event": event, "userId": user, "timestamp": format!("2026-05-{at}T00:00:00Z"), "messageId": message, "properties": properties,
+    let known_by = if user.starts_with('u') { "userId" } else { "anonymousId" };
+    json!({"type": "track", "event": event, known_by: user, "timestamp": format!("2026-05-{at}T00:00:00Z"), "messageId": message, "properties": properties,
         "context": {"traits": {"email": "ada@example.com"}}})
 }
 
@@ -89,7 +91,7 @@ on_both! {
         app.batch(&books, json!([report])).await;
         assert_eq!(summary(&app).await["netRevenue"]["decimal"], "140.00", "the books speak of somebody else");
         // Now they speak of the same person.
-        app.batch(&books, json!([{"type": "identify", "userId": "k-9", "messageId": "2", "traits": {"email": "ada@example.com"}}])).await;
+        app.batch(&books, json!([{"type": "identify", "anonymousId": "k-9", "messageId": "2", "traits": {"email": "ada@example.com"}}])).await;
         assert_eq!(purchases(&app).await, [
             line("books", "A", true, Some("95.00"), "0.00"),
             line("web", "A", false, Some("100.00"), "0.00"),
