@@ -46,7 +46,8 @@ pub struct Lane {
     /// What an entry must be, said of the alias `k`: ` AND …`, with `?` for each value.
     pub condition: String,
     pub values: Vec<Value>,
-    /// An entry may be about several records of a list, and is in it once.
+    /// An entry may be about several records of a list, and is in it once. On SQLite, a table of others has a rowid, and (record, id) is
+    /// the key of this one.
     pub is_shared: bool,
     /// Holds the rows, joined as `{}` to the key `f`: its columns are read under this prefix.
     pub rows: &'static str,
@@ -149,9 +150,12 @@ impl Lane {
             );
             if backend == DbBackend::Postgres {
                 format!("CROSS JOIN LATERAL (SELECT k.{at}, k.{id}, k.{record} {of_record}) AS x")
-            } else {
+            } else if self.is_shared {
                 // CROSS JOIN keeps SQLite from walking the table and looking for the record.
                 format!("CROSS JOIN {keys} x ON x.{record} = {alias}.record_id AND x.{id} IN (SELECT k.{id} {of_record})")
+            } else {
+                // By rowid: given the record as well, SQLite would walk all of its keys and look for each in the list, made anew each time.
+                format!("CROSS JOIN {keys} x ON x.rowid IN (SELECT k.rowid {of_record})")
             }
         };
         let key = format!("{n} AS lane, x.{at} AS happened, x.{id} AS id, x.{tie} AS record_id");
