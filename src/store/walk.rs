@@ -155,7 +155,8 @@ impl Lane {
                 format!("CROSS JOIN {keys} x ON x.{record} = {alias}.record_id AND x.{id} IN (SELECT k.{id} {of_record})")
             } else {
                 // By rowid: given the record as well, SQLite would walk all of its keys and look for each in the list, made anew each time.
-                format!("CROSS JOIN {keys} x ON x.rowid IN (SELECT k.rowid {of_record})")
+                let among = if limit == "1" { "=" } else { "IN" };
+                format!("CROSS JOIN {keys} x ON x.rowid {among} (SELECT k.rowid {of_record})")
             }
         };
         let key = format!("{n} AS lane, x.{at} AS happened, x.{id} AS id, x.{tie} AS record_id");
