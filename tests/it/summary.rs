@@ -161,6 +161,7 @@ on_both! {
             let key = app.source(&format!("web-{n}"), "WEB").await;
             for i in turn {
                 let mut report = reports[i].clone();
+                report["userId"] = json!(format!("u{n}"));
                 report["context"] = json!({"traits": {"email": format!("ada{n}@example.com")}});
                 app.batch(&key, json!([report])).await;
             }
