@@ -120,7 +120,16 @@ pub fn statement(backend: DbBackend, who: Who, lanes: &[Lane], window: &Window) 
             columns += &format!(", {table}.{column} AS {}{column}", prefix(n));
         }
         let on = lane.on.replace("{}", &table);
-        joins += &format!(" LEFT JOIN {} {table} ON f.lane = {n} AND {on}", lane.rows);
+        joins += &if backend == DbBackend::Postgres {
+            // LIMIT keeps PostgreSQL, which takes the keys for many, from reading the whole table for a join.
+            let row = format!(
+                "SELECT {table}.* FROM {} {table} WHERE f.lane = {n} AND {on} LIMIT 1",
+                lane.rows
+            );
+            format!(" LEFT JOIN LATERAL ({row}) AS {table} ON true")
+        } else {
+            format!(" LEFT JOIN {} {table} ON f.lane = {n} AND {on}", lane.rows)
+        };
     }
     let sql = format!(
         "WITH who AS MATERIALIZED ({}),
