@@ -46,7 +46,8 @@ pub struct Lane {
     /// What an entry must be, said of the alias `k`: ` AND …`, with `?` for each value.
     pub condition: String,
     pub values: Vec<Value>,
-    /// An entry may be about several records of a list, and is in it once.
+    /// An entry may be about several records of a list, and is in it once. On SQLite, a table of others has a rowid, and (record, id) is
+    /// the key of this one.
     pub is_shared: bool,
     /// Holds the rows, joined as `{}` to the key `f`: its columns are read under this prefix.
     pub rows: &'static str,
@@ -119,7 +120,16 @@ pub fn statement(backend: DbBackend, who: Who, lanes: &[Lane], window: &Window) 
             columns += &format!(", {table}.{column} AS {}{column}", prefix(n));
         }
         let on = lane.on.replace("{}", &table);
-        joins += &format!(" LEFT JOIN {} {table} ON f.lane = {n} AND {on}", lane.rows);
+        joins += &if backend == DbBackend::Postgres {
+            // LIMIT keeps PostgreSQL, which takes the keys for many, from reading the whole table for a join.
+            let row = format!(
+                "SELECT {table}.* FROM {} {table} WHERE f.lane = {n} AND {on} LIMIT 1",
+                lane.rows
+            );
+            format!(" LEFT JOIN LATERAL ({row}) AS {table} ON true")
+        } else {
+            format!(" LEFT JOIN {} {table} ON f.lane = {n} AND {on}", lane.rows)
+        };
     }
     let sql = format!(
         "WITH who AS MATERIALIZED ({}),
@@ -148,15 +158,14 @@ impl Lane {
                 "FROM {keys} k WHERE k.{record} = {alias}.record_id{condition} ORDER BY k.{at} {direction}, k.{id} {direction} LIMIT {limit}"
             );
             if backend == DbBackend::Postgres {
-                let tie = if self.is_shared {
-                    String::new()
-                } else {
-                    format!(", k.{record}")
-                };
-                format!("CROSS JOIN LATERAL (SELECT k.{at}, k.{id}{tie} {of_record}) AS x")
-            } else {
+                format!("CROSS JOIN LATERAL (SELECT k.{at}, k.{id}, k.{record} {of_record}) AS x")
+            } else if self.is_shared {
                 // CROSS JOIN keeps SQLite from walking the table and looking for the record.
                 format!("CROSS JOIN {keys} x ON x.{record} = {alias}.record_id AND x.{id} IN (SELECT k.{id} {of_record})")
+            } else {
+                // By rowid: given the record as well, SQLite would walk all of its keys and look for each in the list, made anew each time.
+                let among = if limit == "1" { "=" } else { "IN" };
+                format!("CROSS JOIN {keys} x ON x.rowid {among} (SELECT k.rowid {of_record})")
             }
         };
         let key = format!("{n} AS lane, x.{at} AS happened, x.{id} AS id, x.{tie} AS record_id");

@@ -26,5 +26,7 @@ mod scenarios;
 mod schema;
 mod semantics;
 mod statements;
+mod summary;
 mod support;
+mod timeline;
 mod tracking;
