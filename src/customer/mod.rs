@@ -6,6 +6,7 @@
 
 mod golden;
 mod model;
+mod names;
 mod order;
 pub mod purchases;
 pub mod recount;
@@ -14,4 +15,4 @@ mod survive;
 
 pub use golden::{Golden, changes};
 pub use model::{Customer, Event, EventKey, Product, Purchase, PurchaseKey, PurchaseLine};
-pub use survive::{Spoken, Survivor, Survivorship};
+pub use survive::{Account, Alternative, Spoken, Survivor, Survivorship};

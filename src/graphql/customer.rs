@@ -9,6 +9,7 @@ use super::node_id::NodeId;
 use super::record::{IdentifierNode, RecordNode};
 use super::scalars::{Date, DateTime};
 use super::timeline::{PurchaseNode, TimelineEntry};
+use super::traits::{self, TraitNode};
 use crate::base::paging::Page;
 use crate::base::{CustomerId, SourceId};
 use crate::customer::Customer;
@@ -31,7 +32,8 @@ impl CustomerNode {
         NodeId::Customer(self.0.id).to_id()
     }
 
-    /// How to call them: the name, else its parts, else the e-mail address; null when none is known.
+    /// How to call them: the name, else its parts in the order of their script (Ada Lovelace, 王小明), else the e-mail address; null when none
+    /// is known.
     async fn display_name(&self) -> Option<String> {
         self.0.golden.display_name()
     }
@@ -82,7 +84,7 @@ impl CustomerNode {
             .or_else(|| self.0.golden.inner_text("address", "country"))
     }
 
-    /// Language as it was given; null when none is known.
+    /// Language as it was given, from the trait language or locale; null when none is known.
     async fn language(&self) -> Option<String> {
         self.0.golden.text("language").or_else(|| self.0.golden.text("locale"))
     }
@@ -90,6 +92,26 @@ impl CustomerNode {
     /// Time zone as it was given; null when none is known.
     async fn time_zone(&self) -> Option<String> {
         self.0.golden.text("timezone")
+    }
+
+    /// One golden value with where it comes from and what was overruled; null when no source has said anything of it but fillers such as
+    /// "N/A".
+    async fn r#trait(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its name, in any accepted spelling; \"address.city\" reaches inside an object.")] name: String,
+    ) -> Option<Result<TraitNode>> {
+        traits::one(ctx, self.0.id, name).await.transpose()
+    }
+
+    /// Golden values with where each comes from and what was overruled, in the order asked for; those of which no source has said
+    /// anything are left out.
+    async fn traits(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which ones, at most 100; by default all, in the order of their names.")] names: Option<Vec<String>>,
+    ) -> Result<Vec<TraitNode>> {
+        traits::some(ctx, self.0.id, names).await
     }
 
     /// When its oldest record arrived.
