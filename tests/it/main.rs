@@ -10,6 +10,7 @@ mod ddl;
 mod decisions;
 mod doors;
 mod gate;
+mod golden;
 mod histories;
 mod intake;
 mod jobs;

@@ -45,33 +45,25 @@ pub async fn sayings_of(
         .filter(|names| names.len() <= MAX_NAMES && names.iter().all(|name| is_plain(name)))
         .map(|names| names.iter().map(String::as_str).collect());
     let mut values = vec![ids_value(backend, customers.iter().map(|id| id.0))];
-    let said = match &names {
-        None => "CAST(traits AS text)".to_owned(),
-        Some(names) => {
-            let mut columns = Vec::with_capacity(names.len());
-            for name in names {
+    let said: Vec<String> = match &names {
+        None => vec!["CAST(traits AS text)".to_owned()],
+        Some(names) => names
+            .iter()
+            .map(|name| {
                 values.push(path(backend, name));
-                columns.push(format!("COALESCE({}, 'null')", said(backend, values.len())));
-            }
-            columns.join(" || ',' || ")
-        }
+                said(backend, values.len())
+            })
+            .collect(),
     };
-    let said = if said.is_empty() { "''".to_owned() } else { said };
-    let (id, source, pack) = match backend {
-        DbBackend::Postgres => ("id::text", "source_id::text", "string_agg"),
-        _ => ("lower(hex(id))", "lower(hex(source_id))", "group_concat"),
-    };
-    let packed = format!("'[\"' || {id} || '\",\"' || {source} || '\",' || CAST(arrival AS text) || ',[' || {said} || ']]'");
+    let packed = packed(backend, &["id", "source_id"], &said);
     let sql = format!(
-        "SELECT customer_id, {pack}({packed}, ',') FROM record WHERE {} GROUP BY customer_id",
+        "SELECT customer_id, {packed} FROM record WHERE {} GROUP BY customer_id",
         any_of(backend, "customer_id", 1)
     );
     let mut sayings = Vec::new();
     for row in db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
         let customer = CustomerId(row.try_get_by_index(0)?);
-        let text: String = row.try_get_by_index(1)?;
-        let corrupt = || StoreError::Corrupt(format!("records of customer {customer}: traits"));
-        let packed: Vec<Packed> = serde_json::from_str(&format!("[{text}]")).map_err(|_| corrupt())?;
+        let packed: Vec<Packed> = unpack(&row.try_get_by_index::<String>(1)?, customer)?;
         sayings.reserve(packed.len());
         for Packed(record, source, arrival, mut said) in packed {
             let stored = match &names {
@@ -86,7 +78,7 @@ pub async fn sayings_of(
                 customer,
                 source: SourceId(source),
                 arrival,
-                traits: RecordTraits::from_json(stored).ok_or_else(corrupt)?,
+                traits: RecordTraits::from_json(stored).ok_or_else(|| corrupt(customer))?,
             });
         }
     }
@@ -98,17 +90,47 @@ fn is_plain(name: &str) -> bool {
     !name.contains(['"', '\\']) && !name.chars().any(char::is_control)
 }
 
-/// What the traits hold under parameter `$n`, as JSON; NULL when they hold nothing.
-fn said(backend: DbBackend, n: usize) -> String {
+/// What the traits hold under parameter `$n`, made by `path`, as JSON.
+pub(super) fn said(backend: DbBackend, n: usize) -> String {
     match backend {
-        DbBackend::Postgres => format!("(traits -> ${n})::text"),
-        _ => format!("(traits -> ${n})"),
+        DbBackend::Postgres => format!("COALESCE((traits -> ${n})::text, 'null')"),
+        _ => format!("COALESCE(traits -> ${n}, 'null')"),
     }
 }
 
-fn path(backend: DbBackend, name: &str) -> Value {
+pub(super) fn path(backend: DbBackend, name: &str) -> Value {
     match backend {
         DbBackend::Postgres => name.into(),
         _ => format!("$.\"{name}\"").into(),
     }
+}
+
+/// All records of a group as one text, each as a JSON list of ids, arrival and a list of what was said.
+pub(super) fn packed(backend: DbBackend, ids: &[&str], said: &[String]) -> String {
+    let mut record = "'['".to_owned();
+    for id in ids {
+        record.push_str(&match backend {
+            DbBackend::Postgres => format!(" || '\"' || {id}::text || '\",'"),
+            _ => format!(" || '\"' || lower(hex({id})) || '\",'"),
+        });
+    }
+    record.push_str(" || CAST(arrival AS text) || ',['");
+    for (i, said) in said.iter().enumerate() {
+        record.push_str(if i == 0 { " || " } else { " || ',' || " });
+        record.push_str(said);
+    }
+    record.push_str(" || ']]'");
+    match backend {
+        DbBackend::Postgres => format!("string_agg({record}, ',')"),
+        _ => format!("group_concat({record}, ',')"),
+    }
+}
+
+/// Reads what `packed` put together.
+pub(super) fn unpack<R: serde::de::DeserializeOwned>(text: &str, customer: CustomerId) -> Result<Vec<R>, StoreError> {
+    serde_json::from_str(&format!("[{text}]")).map_err(|_| corrupt(customer))
+}
+
+fn corrupt(customer: CustomerId) -> StoreError {
+    StoreError::Corrupt(format!("records of customer {customer}: traits"))
 }
