@@ -36,7 +36,11 @@ pub async fn measure(database: &str, world: &World, scale: Scale) -> Vec<Value> 
                 taken.push(time);
             }
         }
-        let mut result = times(database, &format!("a message {what}, of a customer of {RECORDS} records"), &taken);
+        let mut result = times(
+            database,
+            &format!("a message {what}, of a customer of {RECORDS} records"),
+            &taken,
+        );
         result["targetP50Ms"] = TARGET_MS.into();
         result["met"] = (result["p50Ms"].as_f64() < Some(TARGET_MS)).into();
         results.push(result);

@@ -43,8 +43,7 @@ impl Survivorship {
     /// The account of one attribute; `None` when nobody said anything but fillers.
     pub fn account_of<'a>(&self, name: &str, spoken: &[Spoken<'a>]) -> Option<Account<'a>> {
         let strategy = self.strategy_of(name);
-        let (counting, mut others): (Vec<Said<'a>>, Vec<Said<'a>>) =
-            said(name, spoken).partition(|said| strategy.counts(said));
+        let (counting, mut others): (Vec<Said<'a>>, Vec<Said<'a>>) = said(name, spoken).partition(|said| strategy.counts(said));
         // A null beside fillers: the last word that is one.
         others.sort_by_key(|said| Reverse((said.stated.value.is_null(), said.recency())));
         let weights = strategy.weights(&counting);
@@ -136,7 +135,10 @@ fn later(lost: &Said<'_>, won: &Said<'_>) -> String {
         false => "stated",
     };
     if lost_at == won_at {
-        let (lost, won) = (Instant::from_micros(lost.stated.arrival), Instant::from_micros(won.stated.arrival));
+        let (lost, won) = (
+            Instant::from_micros(lost.stated.arrival),
+            Instant::from_micros(won.stated.arrival),
+        );
         return match lost == won {
             true => format!("of the same instant, {won_at}, and the same arrival; the record with the higher id counts"),
             false => format!("of the same instant, {won_at}, but arrived earlier: {lost} against {won}"),

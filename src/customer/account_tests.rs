@@ -31,9 +31,17 @@ fn each_rule_says_why_in_words_with_what_was_compared() {
     check(recent(), [r#"crm 2/9 "Bonn""#, r#"web 1/9 "bonn ""#], &again);
     let cleared = format!("older: of {}, cleared otherwise {}", t(1), t(2));
     check(recent(), ["crm 2/9 null", r#"web 1/9 "old""#], &cleared);
-    let arrived = format!("of the same instant, {}, but arrived earlier: {} against {}", t(1), t(8), t(9));
+    let arrived = format!(
+        "of the same instant, {}, but arrived earlier: {} against {}",
+        t(1),
+        t(8),
+        t(9)
+    );
     check(recent(), [r#"crm 1/9 "late""#, r#"web 1/8 "early""#], &arrived);
-    let at_once = format!("of the same instant, {}, and the same arrival; the record with the higher id counts", t(1));
+    let at_once = format!(
+        "of the same instant, {}, and the same arrival; the record with the higher id counts",
+        t(1)
+    );
     check(recent(), [r#"crm 1/9 "a""#, r#"web 1/9 "b""#], &at_once);
     let junk = "junk value: it says nothing about the person";
     check(recent(), [r#"crm 1/1 "Bonn""#, r#"web 2/2 "N/A""#], junk);
@@ -66,7 +74,13 @@ fn each_rule_says_why_in_words_with_what_was_compared() {
     let frequent = [r#"crm 1/1 "Bonn""#, r#"web 2/2 "Köln""#, r#"pos 3/3 "bonn""#];
     let (value, rule, alternatives) = reasons(json!({"strategy": "most_frequent"}), &frequent).unwrap();
     assert_eq!((value, rule.as_str()), (json!("bonn"), "most frequent"));
-    assert_eq!(alternatives[0], (json!("Bonn"), format!("older, of the same value: {}, stated again {}", t(1), t(3))));
+    assert_eq!(
+        alternatives[0],
+        (
+            json!("Bonn"),
+            format!("older, of the same value: {}, stated again {}", t(1), t(3))
+        )
+    );
     assert_eq!(
         alternatives[1],
         (json!("Köln"), "stated less often: by 1 of the records against 2".to_owned())
@@ -104,8 +118,17 @@ mod generated {
 
     fn lines() -> impl proptest::strategy::Strategy<Value = Vec<String>> {
         let source = proptest::sample::select(vec!["crm+5", "web", "pos+2", "crm:sales+1"]);
-        let value = proptest::sample::select(vec![r#""Bonn""#, r#""bonn""#, r#""Köln""#, r#""n/a""#, "null", "5", r#"{"a": 1}"#]);
-        let line = (source, 1..4_i64, 1..4_i64, value).prop_map(|(source, at, arrival, value)| format!("{source} {at}/{arrival} {value}"));
+        let value = proptest::sample::select(vec![
+            r#""Bonn""#,
+            r#""bonn""#,
+            r#""Köln""#,
+            r#""n/a""#,
+            "null",
+            "5",
+            r#"{"a": 1}"#,
+        ]);
+        let line = (source, 1..4_i64, 1..4_i64, value)
+            .prop_map(|(source, at, arrival, value)| format!("{source} {at}/{arrival} {value}"));
         proptest::collection::vec(line, 0..8)
     }
 

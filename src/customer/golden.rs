@@ -91,7 +91,10 @@ mod tests {
     fn only_the_names_that_were_touched_change() {
         let before = Golden(json!({"a":1,"b":2,"c":3}).as_object().expect("an object").clone());
         let survived = json!({"a":9,"d":4}).as_object().expect("an object").clone();
-        assert_eq!(Value::Object(before.with(["a", "b", "d"], survived).0), json!({"a":9,"c":3,"d":4}));
+        assert_eq!(
+            Value::Object(before.with(["a", "b", "d"], survived).0),
+            json!({"a":9,"c":3,"d":4})
+        );
     }
 
     #[test]

@@ -180,7 +180,9 @@ impl Strategy {
     fn choose<'a>(&self, said: Vec<Said<'a>>) -> Option<Said<'a>> {
         let weights = self.weights(&said);
         let weighed = weights.into_iter().zip(said);
-        weighed.max_by_key(|(weight, said)| (*weight, said.recency())).map(|(_, said)| said)
+        weighed
+            .max_by_key(|(weight, said)| (*weight, said.recency()))
+            .map(|(_, said)| said)
     }
 
     /// What each statement weighs among these; where it is equal the most recent wins.

@@ -180,8 +180,10 @@ impl Loader<TraitsOf> for Questions {
         for saying in sayings_of(self.store.reader(), &customers, names.as_ref()).await? {
             by_customer.entry(saying.customer).or_default().push(saying);
         }
-        let by_customer: HashMap<CustomerId, Arc<Vec<Saying>>> =
-            by_customer.into_iter().map(|(customer, said)| (customer, Arc::new(said))).collect();
+        let by_customer: HashMap<CustomerId, Arc<Vec<Saying>>> = by_customer
+            .into_iter()
+            .map(|(customer, said)| (customer, Arc::new(said)))
+            .collect();
         let answer = |key: &TraitsOf| Some((key.clone(), by_customer.get(&key.0)?.clone()));
         Ok(keys.iter().filter_map(answer).collect())
     }

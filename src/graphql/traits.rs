@@ -60,9 +60,15 @@ pub async fn some(ctx: &Context<'_>, customer: CustomerId, names: Option<Vec<Str
     if names.as_ref().is_some_and(|names| names.len() > MAX_NAMES) {
         return Err(error::bad_input("names", format!("may hold {MAX_NAMES} names")));
     }
-    let asked = names.as_ref().map(|names| names.iter().flat_map(|name| kept_names(name)).collect());
+    let asked = names
+        .as_ref()
+        .map(|names| names.iter().flat_map(|name| kept_names(name)).collect());
     let said = ask(ctx, TraitsOf(customer, asked)).await?.unwrap_or_default();
-    let sources = ask_many(ctx, said.iter().map(|saying| SourceOf(saying.source)).collect::<BTreeSet<_>>()).await?;
+    let sources = ask_many(
+        ctx,
+        said.iter().map(|saying| SourceOf(saying.source)).collect::<BTreeSet<_>>(),
+    )
+    .await?;
     let standing = super::services(ctx)?.rules.standing();
     let survivorship = Survivorship::parse(&standing.rules.golden).map_err(error::internal)?;
     let telling = Telling::new(&said, &sources, survivorship)?;
@@ -106,7 +112,10 @@ impl<'t> Telling<'t> {
     }
 
     fn all_names(&self) -> Vec<String> {
-        let names = self.spoken.iter().flat_map(|spoken| spoken.traits.iter().map(|(name, _)| name));
+        let names = self
+            .spoken
+            .iter()
+            .flat_map(|spoken| spoken.traits.iter().map(|(name, _)| name));
         names.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect()
     }
 
@@ -114,7 +123,9 @@ impl<'t> Telling<'t> {
         if let Some(account) = self.survivorship.account_of(canonical_name(&name), &self.spoken) {
             return self.node(name, account, |value| Some(value)).map(Some);
         }
-        let Some((outer, path)) = name.split_once('.') else { return Ok(None) };
+        let Some((outer, path)) = name.split_once('.') else {
+            return Ok(None);
+        };
         let outer = canonical_name(outer).to_owned();
         let path: Vec<String> = path.split('.').map(|key| inner_name(&outer, key).to_owned()).collect();
         let Some(mut account) = self.survivorship.account_of(&outer, &self.spoken) else {
@@ -150,7 +161,10 @@ impl<'t> Telling<'t> {
     }
 
     fn source(&self, record: RecordId) -> Result<SourceNode> {
-        let source = self.sources.get(&record).ok_or_else(|| error::internal(format!("record {record} is missing")))?;
+        let source = self
+            .sources
+            .get(&record)
+            .ok_or_else(|| error::internal(format!("record {record} is missing")))?;
         Ok(SourceNode((*source).clone()))
     }
 }

@@ -73,7 +73,11 @@ impl Touched {
         tx: &DatabaseTransaction,
         stored: &HashMap<CustomerId, Customer>,
     ) -> Result<Vec<Saying>, StoreError> {
-        let asking = || self.0.iter().filter(|(id, touch)| stored.contains_key(id) && touch.asks_others());
+        let asking = || {
+            self.0
+                .iter()
+                .filter(|(id, touch)| stored.contains_key(id) && touch.asks_others())
+        };
         let customers: Vec<CustomerId> = asking().map(|(id, _)| *id).collect();
         let is_everything = asking().any(|(_, touch)| touch.everything);
         let names: BTreeSet<String> = asking().flat_map(|(_, touch)| touch.names.iter().cloned()).collect();
@@ -157,7 +161,11 @@ impl Touched {
 fn members<'g>(happened: &'g Happened<'_>, grounds: &Grounds<'g>) -> BTreeMap<CustomerId, Vec<Member<'g>>> {
     let relinked: HashMap<RecordId, CustomerId> = happened.difference.relinked.iter().copied().collect();
     let mut members: BTreeMap<CustomerId, Vec<Member<'g>>> = BTreeMap::new();
-    for other in grounds.others.iter().filter(|other| !grounds.known.contains_key(&other.record)) {
+    for other in grounds
+        .others
+        .iter()
+        .filter(|other| !grounds.known.contains_key(&other.record))
+    {
         members.entry(other.customer).or_default().push(Member {
             id: other.record,
             source: other.source,

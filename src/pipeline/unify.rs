@@ -63,7 +63,12 @@ pub async fn unify(tx: &DatabaseTransaction, services: &Services, mut happened: 
     let rules = services.rules.standing().rules;
     let survivorship = Survivorship::parse(&rules.golden).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let difference = &happened.difference;
-    let speaking = || happened.said.iter().filter_map(|said| Some((said.record, *happened.customers.get(&said.record)?)));
+    let speaking = || {
+        happened
+            .said
+            .iter()
+            .filter_map(|said| Some((said.record, *happened.customers.get(&said.record)?)))
+    };
     // What was stored of everybody concerned, under the ids of before.
     let concerned: BTreeSet<CustomerId> = speaking()
         .map(|(_, customer)| customer)

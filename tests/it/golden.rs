@@ -10,7 +10,8 @@ use tributary::identity::Rules;
 use tributary::pipeline::rebuild;
 use tributary::store::Difference;
 
-const ACCOUNT: &str = "name value source { key } observedAt rule alternatives { value source { key } observedAt overruledBecause }";
+const ACCOUNT: &str =
+    "name value source { key } observedAt rule alternatives { value source { key } observedAt overruledBecause }";
 
 /// What a person says of themselves at a source, at an instant of the first of May.
 fn says(user: &str, time: &str, traits: &Value) -> Value {
@@ -18,13 +19,20 @@ fn says(user: &str, time: &str, traits: &Value) -> Value {
 }
 
 async fn account(app: &TestApp, email: &str, name: &str) -> Value {
-    let query = format!("query($email: String!, $name: String!) {{ customerBy(identifier: {{kind: EMAIL, value: $email}}) {{ trait(name: $name) {{ {ACCOUNT} }} }} }}");
+    let query = format!(
+        "query($email: String!, $name: String!) {{ customerBy(identifier: {{kind: EMAIL, value: $email}}) {{ trait(name: $name) {{ {ACCOUNT} }} }} }}"
+    );
     app.ask_with(&query, json!({"email": email, "name": name})).await["customerBy"]["trait"].clone()
 }
 
 async fn publish(app: &TestApp, golden: Value) {
     let query = "mutation($input: IdentityRulesInput!) { identityRulesPublish(input: $input) { userErrors { message } } }";
-    let published = app.ask_with(query, json!({"input": {"rules": {"golden": golden}, "reason": "other values"}})).await;
+    let published = app
+        .ask_with(
+            query,
+            json!({"input": {"rules": {"golden": golden}, "reason": "other values"}}),
+        )
+        .await;
     assert_eq!(published["identityRulesPublish"]["userErrors"], json!([]));
     app.run_due_jobs().await;
 }
@@ -39,7 +47,11 @@ async fn assert_rebuilds(app: &TestApp) {
 
 async fn text(app: &TestApp, sql: &str) -> String {
     let store = &app.server.services.store;
-    let row = store.reader().query_one_raw(Statement::from_string(store.backend(), sql)).await.expect(sql);
+    let row = store
+        .reader()
+        .query_one_raw(Statement::from_string(store.backend(), sql))
+        .await
+        .expect(sql);
     row.expect("a row").try_get_by_index(0).expect("a text")
 }
 
@@ -50,8 +62,24 @@ async fn run_sql(app: &TestApp, sql: &str) {
 /// Ada, as the CRM and the shop know her.
 async fn ada(app: &TestApp) -> (String, String) {
     let (crm, web) = (app.source("crm", "CRM").await, app.source("web", "WEB").await);
-    app.batch(&crm, json!([says("c1", "10:00", &json!({"email": "ada@x.test", "city": "Bonn", "address": {"city": "Bonn", "postalCode": "53111"}}))])).await;
-    app.batch(&web, json!([says("w1", "11:00", &json!({"email": "ada@x.test", "city": "Köln", "address": {"city": "Köln"}}))])).await;
+    app.batch(
+        &crm,
+        json!([says(
+            "c1",
+            "10:00",
+            &json!({"email": "ada@x.test", "city": "Bonn", "address": {"city": "Bonn", "postalCode": "53111"}})
+        )]),
+    )
+    .await;
+    app.batch(
+        &web,
+        json!([says(
+            "w1",
+            "11:00",
+            &json!({"email": "ada@x.test", "city": "Köln", "address": {"city": "Köln"}})
+        )]),
+    )
+    .await;
     (crm, web)
 }
 

@@ -70,7 +70,11 @@ pub async fn sayings_of(
                 None => said.pop().unwrap_or_default(),
                 Some(names) => {
                     let stated = names.iter().zip(said).filter(|(_, stated)| !stated.is_null());
-                    Json::Object(stated.map(|(name, stated)| ((*name).to_owned(), stated)).collect::<Map<_, _>>())
+                    Json::Object(
+                        stated
+                            .map(|(name, stated)| ((*name).to_owned(), stated))
+                            .collect::<Map<_, _>>(),
+                    )
                 }
             };
             sayings.push(Saying {
