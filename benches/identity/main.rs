@@ -1,9 +1,9 @@
 //! What it costs to know who is who: placing one message among a million records, intake as a whole with identity and without, and
-//! merges of customers with long histories.
+//! merges of customers with long histories, and messages for a customer of very many records.
 //!
 //! `cargo bench --bench identity` measures everything and writes `benches/results/identity.json`. After `--` come words that make it
-//! less, and then nothing is written: `--quick` takes a tenth of the records, `postgres` and `sqlite` one database, `resolve`, `merge` and
-//! `share` one subject. `share` compares with another version's binary, named by `TRIBUTARY_BENCH_BEFORE`, and is left out without one.
+//! less, and then nothing is written: `--quick` takes a tenth of the records, `postgres` and `sqlite` one database, `resolve`, `merge`,
+//! `crowd` and `share` one subject. `share` compares with another version's binary, named by `TRIBUTARY_BENCH_BEFORE`, and is left out without one.
 //!
 //! Promises: messages go through the product's own queue and commit; the stored history is what intake writes, in bulk; what is
 //! compared runs in turns, so that the noise of a shared machine meets both. `docs/performance.md` says what the figures mean.
@@ -12,6 +12,7 @@
 
 #[path = "../ingest/cpu.rs"]
 mod cpu;
+mod crowd;
 #[path = "../ingest/load.rs"]
 mod load;
 #[path = "../ingest/measure.rs"]
@@ -70,7 +71,7 @@ const QUICK: Scale = Scale {
     ..FULL
 };
 
-const SUBJECTS: [&str; 3] = ["resolve", "merge", "share"];
+const SUBJECTS: [&str; 4] = ["resolve", "merge", "crowd", "share"];
 const DATABASES: [&str; 2] = ["sqlite", "postgres"];
 
 #[tokio::main(worker_threads = 2)]
@@ -95,6 +96,9 @@ async fn main() {
             }
             if subjects.contains(&"merge") {
                 tell(&mut results, merge::measure(database, &world, scale).await);
+            }
+            if subjects.contains(&"crowd") {
+                tell(&mut results, crowd::measure(database, &world, scale).await);
             }
             world.end().await;
         }

@@ -1,4 +1,4 @@
-//! Merges of customers with long histories beside such with short ones, and messages for a customer of very many records.
+//! Merges of customers with long histories beside such with short ones.
 
 use crate::people::{mail, shows};
 use crate::world::World;
@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant as Watch};
 use tributary::access::Actor;
 use tributary::base::CustomerId;
-use tributary::ingest::message::KeyedBy;
 use tributary::pipeline::intake::Outcome;
 use tributary::pipeline::mend::{Decision, Doer, decide};
 
@@ -17,7 +16,6 @@ const SHORT: usize = 10;
 const ROUNDS: usize = 30;
 /// Pairs of each length that a message makes one; it does so only once.
 const JOINED: usize = 4;
-const CROWD: usize = 5_000;
 
 pub async fn measure(database: &str, world: &World, scale: Scale) -> Vec<Value> {
     // Far beyond whoever else is known.
@@ -33,7 +31,6 @@ pub async fn measure(database: &str, world: &World, scale: Scale) -> Vec<Value> 
             world.write_history(person, events).await;
         }
     }
-    let crowd = world.write_crowd(first - 2, CROWD).await;
     world.settle().await;
 
     let mut results = by_hand(database, world, [long(0), short(0)]).await;
@@ -49,7 +46,6 @@ pub async fn measure(database: &str, world: &World, scale: Scale) -> Vec<Value> 
         }
     }
     results.extend(compared(database, "made one by a message", &joined));
-    results.extend(of_the_crowd(database, world, &crowd).await);
     results
 }
 
@@ -99,34 +95,4 @@ fn compared(database: &str, what: &str, [long, short]: &[Vec<Duration>; 2]) -> V
         times(database, &format!("two customers with long histories, {what}"), long),
         json!({"database": database, "case": format!("long over short, {what}"), "ratio": ratio}),
     ]
-}
-
-async fn of_the_crowd(database: &str, world: &World, key: &str) -> Vec<Value> {
-    let mut results = Vec::new();
-    for (what, count) in [
-        ("that says nothing new", 100),
-        ("with a trait", 15),
-        ("with a new device", 15),
-    ] {
-        let mut taken = Vec::new();
-        for n in 0..count {
-            let device = || shows(IdentifierKind::DeviceId, format!("crowd-device-{n}"));
-            let (shown, traits) = match what {
-                "with a trait" => (Vec::new(), vec![("city".to_owned(), format!("town {n}").into())]),
-                "with a new device" => (vec![device()], Vec::new()),
-                _ => (Vec::new(), Vec::new()),
-            };
-            let id = format!("crowd {what} {n}");
-            let message = world.saying.message(&id, key, KeyedBy::Sender, shown, traits);
-            let (time, delivered) = world.deliver(message).await;
-            assert_eq!(delivered.receipts, [Ok(Outcome::Accepted)]);
-            taken.push(time);
-        }
-        results.push(times(
-            database,
-            &format!("a message {what}, of a customer of {CROWD} records"),
-            &taken,
-        ));
-    }
-    results
 }

@@ -1,5 +1,6 @@
 //! Golden values: of what the records say, what the customer's view shows. Pure.
 
+use super::names;
 use serde_json::{Map, Value, json};
 
 /// The attributes that survived, under canonical names.
@@ -28,13 +29,18 @@ impl Golden {
 
     /// How to call the customer: the whole name, else its parts, else the e-mail address.
     pub fn display_name(&self) -> Option<String> {
-        let parts: Vec<String> = ["first_name", "last_name"]
-            .into_iter()
-            .filter_map(|part| self.text(part))
-            .collect();
-        self.text("name")
-            .or_else(|| (!parts.is_empty()).then(|| parts.join(" ")))
-            .or_else(|| self.text("email"))
+        let parts = || names::whole(self.text("first_name").as_deref(), self.text("last_name").as_deref());
+        self.text("name").or_else(parts).or_else(|| self.text("email"))
+    }
+
+    /// The same, except that what these names stand for is now what survived, and nothing where nothing did.
+    pub fn with<'n>(&self, names: impl IntoIterator<Item = &'n str>, survived: Map<String, Value>) -> Self {
+        let mut golden = self.clone();
+        for name in names {
+            golden.0.remove(name);
+        }
+        golden.0.extend(survived);
+        golden
     }
 }
 
@@ -70,10 +76,25 @@ mod tests {
             Some("Ada Lovelace")
         );
         assert_eq!(
+            called(json!({"first_name": "小明", "last_name": "王"})).as_deref(),
+            Some("王小明")
+        );
+        assert_eq!(called(json!({"last_name": "王"})).as_deref(), Some("王"));
+        assert_eq!(
             called(json!({"email": "ada@example.test"})).as_deref(),
             Some("ada@example.test")
         );
         assert_eq!(called(json!({})), None);
+    }
+
+    #[test]
+    fn only_the_names_that_were_touched_change() {
+        let before = Golden(json!({"a":1,"b":2,"c":3}).as_object().expect("an object").clone());
+        let survived = json!({"a":9,"d":4}).as_object().expect("an object").clone();
+        assert_eq!(
+            Value::Object(before.with(["a", "b", "d"], survived).0),
+            json!({"a":9,"c":3,"d":4})
+        );
     }
 
     #[test]

@@ -13,7 +13,6 @@ use crate::ingest::traits::canonical_name;
 use entity::Channel;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const STRATEGIES: &str = "use most_recent, source_priority, most_frequent, longest or trust";
@@ -106,15 +105,8 @@ impl Survivorship {
 
     /// The value of one attribute with its provenance; `None` when the customer has no value.
     pub fn survivor_of<'a>(&self, name: &str, spoken: &[Spoken<'a>]) -> Option<Survivor<'a>> {
-        let strategy = self.0.get(name).unwrap_or(&Strategy::MostRecent);
-        let said: Vec<Said<'a>> = spoken
-            .iter()
-            .filter_map(|by| {
-                let stated = by.traits.stated(name)?;
-                let counts = !says_nothing(&stated.value) || (stated.value.is_null() && *strategy == Strategy::MostRecent);
-                counts.then_some(Said { by: *by, stated })
-            })
-            .collect();
+        let strategy = self.strategy_of(name);
+        let said = said(name, spoken).filter(|said| strategy.counts(said)).collect();
         let survivor = strategy.choose(said).filter(|said| !said.stated.value.is_null())?;
         Some(Survivor {
             value: &survivor.stated.value,
@@ -123,6 +115,10 @@ impl Survivorship {
             event: survivor.stated.event,
             rule: strategy.name(),
         })
+    }
+
+    fn strategy_of(&self, name: &str) -> &Strategy {
+        self.0.get(name).unwrap_or(&Strategy::MostRecent)
     }
 }
 
@@ -175,24 +171,43 @@ impl Strategy {
         }
     }
 
+    /// Whether a statement may win. A null may where it clears for all.
+    fn counts(&self, said: &Said<'_>) -> bool {
+        !says_nothing(&said.stated.value) || (said.stated.value.is_null() && *self == Self::MostRecent)
+    }
+
+    /// The statement of the greatest weight, and of those the most recent.
     fn choose<'a>(&self, said: Vec<Said<'a>>) -> Option<Said<'a>> {
+        let weights = self.weights(&said);
+        let weighed = weights.into_iter().zip(said);
+        weighed
+            .max_by_key(|(weight, said)| (*weight, said.recency()))
+            .map(|(_, said)| said)
+    }
+
+    /// What each statement weighs among these; where it is equal the most recent wins.
+    fn weights(&self, said: &[Said<'_>]) -> Vec<i64> {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         match self {
-            Self::MostRecent => heaviest(said, |_| ()),
-            Self::SourcePriority(sources) => heaviest(said, |said| {
-                let place = sources.iter().position(|source| source.is(&said.by));
-                Reverse(place.unwrap_or(sources.len()))
-            }),
+            Self::MostRecent => vec![0; said.len()],
+            Self::SourcePriority(sources) => said.iter().map(|said| -count(place(sources, &said.by))).collect(),
             Self::MostFrequent => {
-                let mut counts: HashMap<String, usize> = HashMap::new();
-                for said in &said {
-                    *counts.entry(folded(&said.text())).or_default() += 1;
+                let texts: Vec<String> = said.iter().map(|said| folded(&said.text())).collect();
+                let mut counts: HashMap<&str, usize> = HashMap::new();
+                for text in &texts {
+                    *counts.entry(text).or_default() += 1;
                 }
-                heaviest(said, |said| counts[&folded(&said.text())])
+                texts.iter().map(|text| count(counts[text.as_str()])).collect()
             }
-            Self::Longest => heaviest(said, |said| said.text().trim().chars().count()),
-            Self::Trust => heaviest(said, |said| said.by.trust),
+            Self::Longest => said.iter().map(|said| count(said.text().trim().chars().count())).collect(),
+            Self::Trust => said.iter().map(|said| said.by.trust).collect(),
         }
     }
+}
+
+/// The first of these names that is this speaker's, from 0; behind the last where none is.
+fn place(sources: &[Preferred], by: &Spoken<'_>) -> usize {
+    sources.iter().position(|source| source.is(by)).unwrap_or(sources.len())
 }
 
 impl Preferred {
@@ -222,9 +237,12 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The statement of the greatest weight, and of those the most recent.
-fn heaviest<'a, W: Ord>(said: Vec<Said<'a>>, weight: impl Fn(&Said<'a>) -> W) -> Option<Said<'a>> {
-    said.into_iter().max_by_key(|said| (weight(said), said.recency()))
+/// What is said of an attribute, whatever it is worth.
+fn said<'a>(name: &str, spoken: &[Spoken<'a>]) -> impl Iterator<Item = Said<'a>> {
+    spoken.iter().filter_map(move |by| {
+        let stated = by.traits.stated(name)?;
+        Some(Said { by: *by, stated })
+    })
 }
 
 fn preferred(path: &str, sources: Option<&Value>) -> Result<Vec<Preferred>, RulesError> {
@@ -257,6 +275,10 @@ fn fault(path: impl Into<String>, problem: impl Into<String>) -> RulesError {
         problem: problem.into(),
     }
 }
+
+#[path = "account.rs"]
+mod account;
+pub use account::{Account, Alternative};
 
 #[cfg(test)]
 #[path = "survive_tests.rs"]

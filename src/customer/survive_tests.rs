@@ -4,8 +4,8 @@ use super::*;
 use serde_json::json;
 
 /// A record that speaks about some attributes.
-struct Speaker {
-    record: RecordId,
+pub(super) struct Speaker {
+    pub(super) record: RecordId,
     source_key: String,
     channel: Channel,
     trust: i64,
@@ -13,7 +13,7 @@ struct Speaker {
 }
 
 /// The attribute that the tables speak about.
-const NAME: &str = "it";
+pub(super) const NAME: &str = "it";
 
 /// One record out of `source+trust time/arrival value`: `crm:sales+10 1/9 "Ada"`. The source is a channel, which may have a key of its
 /// own after a colon; no trust is 0; the value is JSON.
@@ -41,11 +41,11 @@ fn speaker(n: u128, line: &str) -> Speaker {
     }
 }
 
-fn speakers<'t>(lines: impl IntoIterator<Item = &'t str>) -> Vec<Speaker> {
+pub(super) fn speakers<'t>(lines: impl IntoIterator<Item = &'t str>) -> Vec<Speaker> {
     (1..).zip(lines).map(|(n, line)| speaker(n, line)).collect()
 }
 
-fn spoken(speakers: &[Speaker]) -> Vec<Spoken<'_>> {
+pub(super) fn spoken(speakers: &[Speaker]) -> Vec<Spoken<'_>> {
     let spoken = speakers.iter().map(|speaker| Spoken {
         record: speaker.record,
         source_key: &speaker.source_key,
@@ -56,7 +56,7 @@ fn spoken(speakers: &[Speaker]) -> Vec<Spoken<'_>> {
     spoken.collect()
 }
 
-fn rule(rule: Value) -> Survivorship {
+pub(super) fn rule(rule: Value) -> Survivorship {
     Survivorship::parse(&json!({ NAME: rule })).unwrap()
 }
 

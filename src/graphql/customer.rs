@@ -11,8 +11,9 @@ use super::purchase::PurchaseSummaryNode;
 use super::record::{IdentifierNode, RecordNode};
 use super::scalars::{Date, DateTime};
 use super::timeline::{PurchaseNode, TimelineEntry};
-use crate::base::CustomerId;
+use super::traits::{self, TraitNode};
 use crate::base::paging::Slice;
+use crate::base::CustomerId;
 use crate::customer::consent::Consent;
 use crate::customer::store::EventFilter;
 use crate::customer::{Customer, Purchase};
@@ -35,7 +36,8 @@ impl CustomerNode {
         NodeId::Customer(self.0.id).to_id()
     }
 
-    /// How to call them: the name, else its parts, else the e-mail address; null when none is known.
+    /// How to call them: the name, else its parts in the order of their script (Ada Lovelace, 王小明), else the e-mail address; null when none
+    /// is known.
     async fn display_name(&self) -> Option<String> {
         self.0.golden.display_name()
     }
@@ -86,7 +88,7 @@ impl CustomerNode {
             .or_else(|| self.0.golden.inner_text("address", "country"))
     }
 
-    /// Language as it was given; null when none is known.
+    /// Language as it was given, from the trait language or locale; null when none is known.
     async fn language(&self) -> Option<String> {
         self.0.golden.text("language").or_else(|| self.0.golden.text("locale"))
     }
@@ -94,6 +96,26 @@ impl CustomerNode {
     /// Time zone as it was given; null when none is known.
     async fn time_zone(&self) -> Option<String> {
         self.0.golden.text("timezone")
+    }
+
+    /// One golden value with where it comes from and what was overruled; null when no source has said anything of it but fillers such as
+    /// "N/A".
+    async fn r#trait(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its name, in any accepted spelling; \"address.city\" reaches inside an object.")] name: String,
+    ) -> Option<Result<TraitNode>> {
+        traits::one(ctx, self.0.id, name).await.transpose()
+    }
+
+    /// Golden values with where each comes from and what was overruled, in the order asked for; those of which no source has said
+    /// anything are left out.
+    async fn traits(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which ones, at most 100; by default all, in the order of their names.")] names: Option<Vec<String>>,
+    ) -> Result<Vec<TraitNode>> {
+        traits::some(ctx, self.0.id, names).await
     }
 
     /// When its oldest record arrived.

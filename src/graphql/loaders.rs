@@ -6,6 +6,7 @@ use crate::base::paging::{Page, Slice};
 use crate::base::{CustomerId, DecisionId, IdentifierId, Instant, JobId, Money, ProductId, RecordId, SourceId};
 use crate::customer::consent::Consent;
 use crate::customer::{self, Customer, Event, EventKey, Product, PurchaseKey, PurchaseLine, PurchaseSummary};
+use crate::identity::store::sayings::{Saying, sayings_of};
 use crate::identity::{self, Identifier, Record};
 use crate::ingest;
 use crate::job::{self, Job};
@@ -15,7 +16,7 @@ use crate::store::{Store, StoreError};
 use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
 use async_graphql::{Context, Result};
 use entity::{identifier, identity_decision, source};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -66,6 +67,7 @@ pub fn forget(ctx: &Context<'_>) -> Result<()> {
     loaders.clear::<CustomerOf>();
     loaders.clear::<RecordsOf>();
     loaders.clear::<RecordOf>();
+    loaders.clear::<TraitsOf>();
     loaders.clear::<IdentifiersOf>();
     loaders.clear::<SeenOf>();
     loaders.clear::<SourceOf>();
@@ -89,6 +91,9 @@ pub struct CustomerOf(pub CustomerId);
 /// Which records does this customer have?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordsOf(pub CustomerId);
+/// What do the records of this customer say of these attributes, or of all?
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TraitsOf(pub CustomerId, pub Option<BTreeSet<String>>);
 /// Which record is this?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordOf(pub RecordId);
@@ -99,7 +104,7 @@ pub struct IdentifiersOf(pub RecordId);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SeenOf(pub RecordId);
 /// Which source is this?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceOf(pub SourceId);
 /// Which page of this customer's timeline?
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -179,6 +184,31 @@ async fn records_of(
         by_customer.entry(record.customer).or_default().push(record);
     }
     Ok(by_customer)
+}
+
+impl Loader<TraitsOf> for Questions {
+    type Value = Arc<Vec<Saying>>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[TraitsOf]) -> Answers<TraitsOf, Arc<Vec<Saying>>> {
+        let customers: BTreeSet<CustomerId> = keys.iter().map(|key| key.0).collect();
+        let customers: Vec<CustomerId> = customers.into_iter().collect();
+        // Fields of one query may ask for different names; one round answers them all.
+        let names: Option<BTreeSet<String>> = keys.iter().map(|key| key.1.clone()).collect::<Option<Vec<_>>>().map(|all| {
+            let all = all.into_iter().flatten();
+            all.collect()
+        });
+        let mut by_customer: HashMap<CustomerId, Vec<Saying>> = HashMap::new();
+        for saying in sayings_of(self.store.reader(), &customers, names.as_ref()).await? {
+            by_customer.entry(saying.customer).or_default().push(saying);
+        }
+        let by_customer: HashMap<CustomerId, Arc<Vec<Saying>>> = by_customer
+            .into_iter()
+            .map(|(customer, said)| (customer, Arc::new(said)))
+            .collect();
+        let answer = |key: &TraitsOf| Some((key.clone(), by_customer.get(&key.0)?.clone()));
+        Ok(keys.iter().filter_map(answer).collect())
+    }
 }
 
 impl Loader<RecordOf> for Questions {

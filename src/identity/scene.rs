@@ -4,7 +4,7 @@
 //! Locks are taken in one order everywhere: values by id, customers by id, records. A customer's lock covers its records: nobody adds,
 //! takes or changes one without it. Owners are read again after locking; if they changed meanwhile, the newcomers are locked too.
 
-use super::place::{Assertion, Neighbourhood};
+use super::place::{Assertion, Besides, Neighbourhood};
 use super::store::decisions;
 use super::store::neighbours::{self, Member, ShownBy, ValueChange};
 use super::{Rules, Shown, Verdict, says_nothing};
@@ -192,15 +192,22 @@ impl Scene {
         seeds: &Seeds,
         now: Instant,
     ) -> Result<(), StoreError> {
-        let attributes: Vec<String> = self
-            .neighbourhood
-            .rules()
-            .agreement_attributes()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        let members = neighbours::members(tx, customers, &attributes).await?;
-        let ids: Vec<RecordId> = members.iter().map(|member| member.id).collect();
+        let attributes = self.compared(seeds);
+        let decrees = decisions::decrees_of(tx, customers).await?;
+        let (members, besides) = match customers.first() {
+            // Nobody else is there to be joined with, so nobody asks for all its records.
+            Some(only) if customers.len() == 1 && attributes.is_empty() && !seeds.again => {
+                let bound = decrees.iter().flat_map(|decree| decree.sides.iter().flatten().copied());
+                let owners = self.values.values().filter_map(|(owner, _)| *owner);
+                let asked = bound.chain(owners).chain(seeds.records.iter().copied());
+                let asked = asked.chain([RecordId(only.0)]).collect();
+                let (members, all, latest) = neighbours::some_members(tx, *only, &asked).await?;
+                self.latest_arrival = self.latest_arrival.max(latest);
+                let besides = all.saturating_sub(members.len());
+                (members, besides)
+            }
+            _ => (neighbours::members(tx, customers, &attributes).await?, 0),
+        };
         let mut seats: BTreeMap<CustomerId, Vec<(i64, RecordId)>> = BTreeMap::new();
         for member in &members {
             self.customers.insert(member.id, member.customer);
@@ -208,22 +215,77 @@ impl Scene {
             seats.entry(member.customer).or_default().push((member.arrival, member.id));
         }
         // Before they are seated, so that each seat wears what binds it.
-        for decree in decisions::decrees_of(tx, &ids).await? {
+        for decree in decrees {
             self.latest_arrival = self.latest_arrival.max(decree.arrival);
             self.neighbourhood.know_decree(decree);
         }
         for seats in seats.into_values() {
             self.neighbourhood.seat(seats);
         }
-        let shown = neighbours::shown_by(tx, &ids).await?;
         if seeds.again {
+            let ids: Vec<RecordId> = members.iter().map(|member| member.id).collect();
+            let shown = neighbours::shown_by(tx, &ids).await?;
             self.check_all_locked(&shown, seeds)?;
             self.know_history(&shown, &members, &seeds.records);
+            self.know_shown(&shown);
+            self.know_owners(&shown);
+        } else {
+            self.know_owners(&[]);
+            self.know_besides(tx, customers, besides).await?;
+            let values = seeds.values.iter().map(|shown| shown.id).collect();
+            let known = |record: &RecordId| self.customers.contains_key(record);
+            let known = seeds.records.iter().copied().filter(known).collect();
+            for (record, value) in neighbours::shown_pairs(tx, &known, &values).await? {
+                self.neighbourhood.know_shown(value, record);
+            }
         }
-        self.know_shown(&shown);
-        self.know_owners(&shown);
-        self.know_elsewhere(tx, customers, now).await?;
+        self.know_elsewhere(tx, customers, seeds, now).await?;
         self.know_attributes(tx, members, &attributes, seeds.again).await
+    }
+
+    /// The attributes that placing may compare: of whoever is placed again all that rules name, else those of the types of values that
+    /// somebody owns, or may own before the batch is placed.
+    fn compared(&self, seeds: &Seeds) -> Vec<String> {
+        let rules = self.neighbourhood.rules();
+        if seeds.again {
+            return rules.agreement_attributes().into_iter().map(str::to_owned).collect();
+        }
+        let is_owned = |shown: &&Shown| self.values.get(&shown.id).is_some_and(|(owner, _)| owner.is_some());
+        let several = seeds.records.len() > 1;
+        let joining = seeds.values.iter().filter(|shown| several || is_owned(shown));
+        let names = joining.flat_map(|shown| rules.of(shown.kind, &shown.namespace).requires_agreement);
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Counts what customers own and have besides that which is under lock: limits ask for no more.
+    async fn know_besides(
+        &mut self,
+        tx: &impl ConnectionTrait,
+        customers: &BTreeSet<CustomerId>,
+        records: usize,
+    ) -> Result<(), StoreError> {
+        let mut besides: BTreeMap<CustomerId, Besides> = BTreeMap::new();
+        for owned in neighbours::owned_by(tx, customers).await? {
+            self.latest_arrival = self.latest_arrival.max(owned.latest);
+            let of_customer = besides.entry(owned.customer).or_default();
+            *of_customer.values.entry((owned.kind, owned.namespace)).or_default() += owned.count;
+        }
+        for (value, (owner, _)) in &self.values {
+            let customer = owner.and_then(|owner| self.customers.get(&owner));
+            let Some(of_customer) = customer.and_then(|customer| besides.get_mut(customer)) else {
+                continue;
+            };
+            let (kind, namespace, _) = &self.spellings[value];
+            if let Some(count) = of_customer.values.get_mut(&(*kind, namespace.clone())) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        for customer in customers {
+            let mut of_customer = besides.remove(customer).unwrap_or_default();
+            of_customer.records = records;
+            self.neighbourhood.know_besides(RecordId(customer.0), of_customer);
+        }
+        Ok(())
     }
 
     /// A record may have shown more while the locks were waited for.
@@ -303,6 +365,7 @@ impl Scene {
         &mut self,
         tx: &impl ConnectionTrait,
         customers: &BTreeSet<CustomerId>,
+        seeds: &Seeds,
         now: Instant,
     ) -> Result<(), StoreError> {
         let rules = self.neighbourhood.rules();
@@ -317,6 +380,8 @@ impl Scene {
             for (value, customer) in neighbours::shown_to(tx, &counted).await? {
                 if !customers.contains(&customer) {
                     self.neighbourhood.know_shown_elsewhere(value, customer);
+                } else if !seeds.again {
+                    self.neighbourhood.know_shown_among(value, RecordId(customer.0));
                 }
             }
         }

@@ -1,19 +1,19 @@
 //! Customers follow their records: rows go and come with merges and splits, golden values are computed again where records or what they
-//! say have changed, and every difference is news.
+//! say have changed (`golden`), and every difference is news.
 //!
 //! Intake and decisions by hand share this: both hand in what placing changed and what records were told.
 
-use crate::base::{CustomerId, EventId, Instant, RecordId, SourceId};
+use super::golden::{Grounds, Outcome, Touched};
+use crate::base::{CustomerId, EventId, Instant, RecordId};
 use crate::customer::consent::Consent;
-use crate::customer::{Customer, Golden, Spoken, Survivorship, changes, store as customer_store};
+use crate::customer::{Customer, Golden, Survivorship, changes, store as customer_store};
 use crate::feed::{Change, Log};
 use crate::identity::decision::NewDecision;
 use crate::identity::store::neighbours;
-use crate::identity::{Difference, NewRecord, Record, RecordTraits, store as identity_store};
-use crate::ingest::source::Sources;
+use crate::identity::{Difference, NewRecord, Record, store as identity_store};
 use crate::pipeline::{Services, consents};
 use crate::store::StoreError;
-use entity::{ChangeOp, Channel, Topic};
+use entity::{ChangeOp, Topic};
 use sea_orm::DatabaseTransaction;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -69,38 +69,51 @@ pub async fn unify(tx: &DatabaseTransaction, services: &Services, mut happened: 
     let rules = services.rules.standing().rules;
     let survivorship = Survivorship::parse(&rules.golden).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let difference = &happened.difference;
-    let speaking: BTreeSet<CustomerId> = happened
-        .said
-        .iter()
-        .filter_map(|said| happened.customers.get(&said.record))
-        .copied()
-        .collect();
+    let speaking = || {
+        happened
+            .said
+            .iter()
+            .filter_map(|said| Some((said.record, *happened.customers.get(&said.record)?)))
+    };
     // What was stored of everybody concerned, under the ids of before.
-    let concerned: Vec<CustomerId> = speaking
-        .into_iter()
+    let concerned: BTreeSet<CustomerId> = speaking()
+        .map(|(_, customer)| customer)
         .chain(difference.vanished.keys().copied())
         .chain(difference.changed.iter().copied())
         .chain(happened.again.iter().copied())
-        .collect::<BTreeSet<_>>()
-        .into_iter()
         .collect();
-    let (stored, records) = if concerned.is_empty() {
-        (HashMap::new(), Vec::new())
-    } else {
-        (
-            customer_store::customers(tx, &concerned).await?,
-            identity_store::records_of(tx, &concerned).await?,
-        )
+    // Records that speak or move are read whole; of their companions no more is read than is asked.
+    let whole: BTreeSet<RecordId> = speaking()
+        .map(|(record, _)| record)
+        .chain(difference.relinked.iter().map(|(record, _)| *record))
+        .collect();
+    let (concerned, whole): (Vec<_>, Vec<_>) = (concerned.into_iter().collect(), whole.into_iter().collect());
+    let stored = match concerned.is_empty() {
+        true => HashMap::new(),
+        false => customer_store::customers(tx, &concerned).await?,
+    };
+    let records = match whole.is_empty() {
+        true => Vec::new(),
+        false => identity_store::records(tx, &whole).await?,
     };
     let mut known: BTreeMap<RecordId, Record> = records.into_iter().map(|record| (record.id, record)).collect();
     let restated = state(&happened.said, &mut happened.new, &mut known);
+    let touched = Touched::by(&happened, &known);
+    let others = touched.others(tx, &stored).await?;
     let speakers = known.values().map(|record| record.source);
+    let speakers = speakers.chain(others.iter().map(|other| other.source).collect::<BTreeSet<_>>());
     let sources = services
         .sources
         .all(speakers.chain(happened.new.values().map(|record| record.source)))
         .await?;
-    let golden = |records: &[Member<'_>]| survivors(&survivorship, &sources, records);
-    let mut unified = unified(&happened, &stored, &known, golden);
+    let grounds = Grounds {
+        survivorship: &survivorship,
+        sources: &sources,
+        stored: &stored,
+        known: &known,
+        others: &others,
+    };
+    let mut unified = unified(&happened, &stored, touched.outcomes(&happened, &grounds));
     unified.consents = consents;
     save(
         tx,
@@ -133,61 +146,10 @@ fn state(
     restated
 }
 
-/// A record among those of its customer.
-#[derive(Clone, Copy)]
-struct Member<'r> {
-    id: RecordId,
-    source: SourceId,
-    arrival: i64,
-    traits: &'r RecordTraits,
-}
-
-fn survivors(survivorship: &Survivorship, sources: &Sources, records: &[Member<'_>]) -> Golden {
-    let mut spoken: Vec<Spoken<'_>> = Vec::with_capacity(records.len());
-    for member in records {
-        let source = sources.get(&member.source);
-        spoken.push(Spoken {
-            record: member.id,
-            source_key: source.map_or("", |source| &source.key),
-            channel: source.map_or(Channel::Other, |source| source.channel),
-            trust: source.map_or(0, |source| source.trust),
-            traits: member.traits,
-        });
-    }
-    survivorship.golden(&spoken)
-}
-
-fn unified(
-    happened: &Happened<'_>,
-    stored: &HashMap<CustomerId, Customer>,
-    known: &BTreeMap<RecordId, Record>,
-    golden_of: impl Fn(&[Member<'_>]) -> Golden,
-) -> Unified {
+fn unified(happened: &Happened<'_>, stored: &HashMap<CustomerId, Customer>, outcomes: Vec<Outcome>) -> Unified {
     let difference = &happened.difference;
-    let relinked: HashMap<RecordId, CustomerId> = difference.relinked.iter().copied().collect();
-    let mut members: BTreeMap<CustomerId, Vec<Member<'_>>> = BTreeMap::new();
-    for record in known.values() {
-        let customer = relinked.get(&record.id).copied().unwrap_or(record.customer);
-        members.entry(customer).or_default().push(Member {
-            id: record.id,
-            source: record.source,
-            arrival: record.arrival,
-            traits: &record.traits,
-        });
-    }
-    for record in happened.new.values() {
-        members.entry(record.customer).or_default().push(Member {
-            id: record.id,
-            source: record.source,
-            arrival: record.arrival,
-            traits: &record.traits,
-        });
-    }
     let mut unified = Unified::default();
-    for (id, records) in members {
-        let golden = golden_of(&records);
-        let oldest = records.iter().map(|member| member.arrival).min();
-        let created_at = Instant::from_micros(oldest.unwrap_or(happened.arrival));
+    for Outcome { id, golden, created_at } in outcomes {
         let is_moved = difference.changed.contains(&id);
         let Some(before) = stored.get(&id) else {
             // A customer that was absorbed and comes back goes on above every version it had.

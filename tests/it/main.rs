@@ -11,6 +11,7 @@ mod ddl;
 mod decisions;
 mod doors;
 mod gate;
+mod golden;
 mod histories;
 mod intake;
 mod jobs;

@@ -238,7 +238,7 @@ on_both! {
         for (oldest_first, after) in [(false, None), (true, None), (false, after), (true, after)] {
             let kinds = vec![entity::EventKind::Track, entity::EventKind::Page, entity::EventKind::Screen];
             let window = Window { oldest_first, ..Window::newest(Page { first: 20, after }) };
-            let asked = Asked { window, events: Some(EventFilter { kinds, names: None }), purchases: true, decisions: true, channels: None };
+            let asked = Asked { window, events: Some(EventFilter { kinds, names: None }), purchases: true, consents: true, decisions: true, channels: None };
             let plan = plan(&app, &asked, customer).await;
             let text = plan.join("\n");
             if store.is_postgres() {

@@ -38,8 +38,11 @@ impl Neighbourhood {
         let mut together: BTreeSet<IdentifierId> = values(target).union(values(owner)).copied().collect();
         together.extend(accepted);
         together.insert(id);
-        let together = self.counts(&together);
-        let (of_target, of_owner) = (self.counts(values(target)), self.counts(values(owner)));
+        let mut together = self.counts(&together, None);
+        for group in target.into_iter().chain(owner) {
+            self.count_besides(group, &mut together);
+        }
+        let (of_target, of_owner) = (self.counts(values(target), target), self.counts(values(owner), owner));
         for ((kind, namespace), count) in together {
             let Some(limit) = self.rules.of(kind, namespace).limit else {
                 continue;
@@ -56,13 +59,23 @@ impl Neighbourhood {
         None
     }
 
-    fn counts(&self, values: &BTreeSet<IdentifierId>) -> BTreeMap<(IdentifierKind, &str), usize> {
+    /// How many of each kind these values are, and those that a customer has besides.
+    fn counts(&self, values: &BTreeSet<IdentifierId>, of: Option<GroupId>) -> BTreeMap<(IdentifierKind, &str), usize> {
         let mut counts = BTreeMap::new();
         for id in values {
             let value = &self.values[id];
             *counts.entry((value.kind, value.namespace.as_str())).or_insert(0) += 1;
         }
+        if let Some(group) = of {
+            self.count_besides(group, &mut counts);
+        }
         counts
+    }
+
+    fn count_besides<'s>(&'s self, group: GroupId, counts: &mut BTreeMap<(IdentifierKind, &'s str), usize>) {
+        for ((kind, namespace), count) in &self.groups[&group].besides.values {
+            *counts.entry((*kind, namespace.as_str())).or_insert(0) += count;
+        }
     }
 
     fn crossed_decision(&self, record: RecordId, target: Option<GroupId>, owner: Option<GroupId>) -> Option<Rejection> {
@@ -156,7 +169,7 @@ impl Neighbourhood {
 
     /// Placing a customer again costs as much as it has records, so what joins by itself is bounded.
     fn too_many_records(&self, record: RecordId, target: Option<GroupId>, owner: Option<GroupId>) -> Option<Rejection> {
-        let size = |group: GroupId| self.groups[&group].records.len();
+        let size = |group: GroupId| self.groups[&group].records.len() + self.groups[&group].besides.records;
         let newcomer = usize::from(!self.group_of.contains_key(&record));
         let limit = self.rules.max_records;
         let together = size(owner?) + target.map_or(0, size) + newcomer;

@@ -7,6 +7,24 @@ use entity::{IdentifierKind, IdentifierState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// What a customer has besides the records and values that are known one by one. A batch of intake asks for few of them by id; how many
+/// there are is all that limits ask of the others. Who may be placed again is known in full.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Besides {
+    pub records: usize,
+    /// Values it owns, by kind and namespace.
+    pub values: BTreeMap<(IdentifierKind, String), usize>,
+}
+
+impl Besides {
+    pub(super) fn add(&mut self, other: Self) {
+        self.records += other.records;
+        for (kind, count) in other.values {
+            *self.values.entry(kind).or_default() += count;
+        }
+    }
+}
+
 impl Neighbourhood {
     /// Makes a value known; the first word about it counts. `since`: when it was held, if it is.
     pub fn know_value(
@@ -22,6 +40,7 @@ impl Neighbourhood {
             state,
             held_at: since,
             shown_by: BTreeSet::new(),
+            shown_among: BTreeSet::new(),
             shown_elsewhere: BTreeSet::new(),
             joins: Vec::new(),
         };
@@ -48,6 +67,21 @@ impl Neighbourhood {
     pub fn know_shown(&mut self, id: IdentifierId, record: RecordId) {
         if let Some(value) = self.values.get_mut(&id) {
             value.shown_by.insert(record);
+        }
+    }
+
+    /// What the customer of a seated record has besides what is known one by one.
+    pub fn know_besides(&mut self, record: RecordId, besides: Besides) {
+        let group = self.group_of.get(&record).copied();
+        if let Some(group) = group.and_then(|group| self.groups.get_mut(&group)) {
+            group.besides.add(besides);
+        }
+    }
+
+    /// Some record of a seated record's customer has shown a value.
+    pub fn know_shown_among(&mut self, id: IdentifierId, record: RecordId) {
+        if let Some(value) = self.values.get_mut(&id) {
+            value.shown_among.insert(record);
         }
     }
 
@@ -149,7 +183,13 @@ impl Neighbourhood {
         self.groups.iter().map(group).collect()
     }
 
-    /// The records of a record's customer, itself included.
+    /// Whether a record's customer has no other.
+    pub fn is_alone(&self, record: RecordId) -> bool {
+        let group = self.group_of.get(&record).and_then(|group| self.groups.get(group));
+        group.is_some_and(|group| group.records.len() + group.besides.records == 1)
+    }
+
+    /// The records of a record's customer, itself included; those that are only counted are missing.
     pub fn companions(&self, record: RecordId) -> BTreeSet<RecordId> {
         self.group_of
             .get(&record)

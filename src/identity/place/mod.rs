@@ -13,6 +13,7 @@ mod guards;
 mod know;
 
 pub use decide::{Decree, Effect};
+pub use know::Besides;
 
 use super::rules::{OnConflict, Rules, TypeRule};
 use crate::base::{CustomerId, DecisionId, EventId, IdentifierId, Instant, RecordId};
@@ -45,6 +46,8 @@ struct Group {
     named: BTreeSet<(i64, RecordId)>,
     /// How many records it has on each side of a decree that keeps people apart.
     sides: BTreeMap<DecisionId, [usize; 2]>,
+    /// What it has besides and is only counted, since nobody asks for it by id: see `know::Besides`.
+    besides: Besides,
 }
 
 /// A value, who has shown it and what became of it.
@@ -57,6 +60,8 @@ struct Value {
     held_at: i64,
     /// Records of the neighbourhood that have shown it.
     shown_by: BTreeSet<RecordId>,
+    /// One record each of customers of the neighbourhood that have shown it; which of their records did so is not known.
+    shown_among: BTreeSet<RecordId>,
     /// Customers outside the neighbourhood whose records have shown it.
     shown_elsewhere: BTreeSet<CustomerId>,
     /// Arrivals at which it joined two customers.
@@ -333,6 +338,7 @@ impl Neighbourhood {
             sides[0] += left;
             sides[1] += right;
         }
+        group.besides.add(moved.besides);
         into
     }
 
@@ -367,12 +373,13 @@ impl Neighbourhood {
             let Some(value) = self.values.get(id).filter(|value| value.state == IdentifierState::Active) else {
                 continue;
             };
-            if value.shown_by.len() + value.shown_elsewhere.len() < shared_after {
+            let shown = value.shown_by.len() + value.shown_among.len() + value.shown_elsewhere.len();
+            if shown < shared_after {
                 continue;
             }
             let customers: HashSet<GroupId> = value
                 .shown_by
-                .iter()
+                .union(&value.shown_among)
                 .filter_map(|record| self.group_of.get(record))
                 .copied()
                 .collect();

@@ -79,17 +79,18 @@ pub async fn insert(db: &impl ConnectionTrait, decisions: &[NewDecision]) -> Res
     Ok(())
 }
 
-/// The standing decrees that bind any of these records, whole: whether one yields to another shows only from all their records.
-pub async fn decrees_of(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<Vec<Decree>, StoreError> {
-    if records.is_empty() {
+/// The standing decrees that bind any record of these customers, whole: whether one yields to another shows only from all their records.
+pub async fn decrees_of(db: &impl ConnectionTrait, customers: &BTreeSet<CustomerId>) -> Result<Vec<Decree>, StoreError> {
+    if customers.is_empty() {
         return Ok(Vec::new());
     }
     let backend = db.get_database_backend();
     let sql = format!(
-        "SELECT DISTINCT decision_id FROM decision_record WHERE {} AND stands AND effect > 0",
-        any_of(backend, "record_id", 1)
+        "SELECT DISTINCT d.decision_id FROM record r JOIN decision_record d ON d.record_id = r.id
+         WHERE {} AND d.stands AND d.effect > 0",
+        any_of(backend, "r.customer_id", 1)
     );
-    let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, records.iter().map(|id| id.0))]);
+    let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, customers.iter().map(|id| id.0))]);
     let rows = db.query_all_raw(statement).await?;
     let binding: Vec<Uuid> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
     if binding.is_empty() {

@@ -61,7 +61,7 @@ async fn evidence_of(db: &impl ConnectionTrait, rules: &Rules, customer: Custome
     }
     let values: BTreeSet<IdentifierId> = evidence.strengths.keys().copied().collect();
     evidence.rulings = rulings_on(db, &values).await?;
-    let decrees = decisions::decrees_of(db, &members).await?;
+    let decrees = decisions::decrees_of(db, &[customer].into()).await?;
     evidence.bonds = Decree::standing_bonds(&decrees).filter_map(bond).collect();
     Ok(evidence)
 }

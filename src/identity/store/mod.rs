@@ -1,10 +1,11 @@
-//! Every statement of records, identifiers, links and decisions; the way from a customer to its records is `records_of` and what
-//! `neighbours` reads under lock, and nothing else.
+//! Every statement of records, identifiers, links and decisions; the way from a customer to its records is `records_of`, `sayings_of`
+//! and what `neighbours` reads under lock, and nothing else.
 
 pub mod decisions;
 pub mod evidence;
 pub mod history;
 pub mod neighbours;
+pub mod sayings;
 
 use super::{Identifier, NewRecord, Record, RecordTraits};
 use crate::base::{CustomerId, IdentifierId, Instant, RecordId, SourceId};

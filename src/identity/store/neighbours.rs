@@ -1,6 +1,7 @@
 //! What placing must know and hold still: a look without locks, the locks in their order (identifiers, customers, records), the
 //! neighbourhood behind them, and writing what came out. Every statement is about the whole batch.
 
+use super::sayings;
 use crate::base::{CustomerId, EventId, IdentifierId, RecordId};
 use crate::identity::{NewLink, Shown};
 use crate::store::{Rows, StoreError, any_of, ids_value};
@@ -196,7 +197,11 @@ pub struct Member {
     pub attributes: Vec<Json>,
 }
 
-/// The records of customers, with what they say of some attributes.
+/// A record as it is packed: its id, its arrival, then what it says of each attribute.
+#[derive(serde::Deserialize)]
+struct Packed(Uuid, i64, Vec<Json>);
+
+/// The records of customers, with what they say of some attributes. One row for each customer: see `sayings`.
 pub async fn members(
     db: &impl ConnectionTrait,
     customers: &BTreeSet<CustomerId>,
@@ -206,38 +211,124 @@ pub async fn members(
         return Ok(Vec::new());
     }
     let backend = db.get_database_backend();
-    let mut columns = String::new();
+    let mut said = Vec::with_capacity(attributes.len());
     let mut values = vec![ids_value(backend, customers.iter().map(|id| id.0))];
-    for (i, name) in attributes.iter().enumerate() {
-        let n = i + 2;
-        if backend == DbBackend::Postgres {
-            columns.push_str(&format!(", (traits -> ${n})::text"));
-            values.push(name.as_str().into());
-        } else {
-            columns.push_str(&format!(", json_extract(traits, ${n})"));
-            values.push(format!("$.\"{name}\"").into());
-        }
+    for name in attributes {
+        values.push(sayings::path(backend, name));
+        said.push(sayings::said(backend, values.len()));
     }
+    let packed = sayings::packed(backend, &["id"], &said);
     let sql = format!(
-        "SELECT id, customer_id, arrival{columns} FROM record WHERE {}",
+        "SELECT customer_id, {packed} FROM record WHERE {} GROUP BY customer_id",
         any_of(backend, "customer_id", 1)
     );
-    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-    let mut members = Vec::with_capacity(rows.len());
-    for row in rows {
-        let mut said = Vec::with_capacity(attributes.len());
-        for i in 0..attributes.len() {
-            let text: Option<String> = row.try_get_by_index(i + 3)?;
-            said.push(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default());
+    let mut members = Vec::new();
+    for row in db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
+        let customer = CustomerId(row.try_get_by_index(0)?);
+        for Packed(id, arrival, attributes) in sayings::unpack(&row.try_get_by_index::<String>(1)?, customer)? {
+            members.push(Member {
+                id: RecordId(id),
+                customer,
+                arrival,
+                attributes,
+            });
         }
-        members.push(Member {
-            id: RecordId(row.try_get_by_index(0)?),
-            customer: CustomerId(row.try_get_by_index(1)?),
-            arrival: row.try_get_by_index(2)?,
-            attributes: said,
-        });
     }
     Ok(members)
+}
+
+/// Those of these records that a customer has, how many it has in all, and the largest arrival of any.
+pub async fn some_members(
+    db: &impl ConnectionTrait,
+    customer: CustomerId,
+    records: &BTreeSet<RecordId>,
+) -> Result<(Vec<Member>, usize, i64), StoreError> {
+    let backend = db.get_database_backend();
+    let sql = format!(
+        "SELECT id, arrival, (SELECT COUNT(*) FROM record WHERE customer_id = $2),
+                (SELECT MAX(arrival) FROM record WHERE customer_id = $2)
+         FROM record WHERE {} AND customer_id = $2",
+        any_of(backend, "id", 1)
+    );
+    let values = [ids_value(backend, records.iter().map(|id| id.0)), customer.0.into()];
+    let mut members = Vec::new();
+    let (mut all, mut latest) = (0, i64::MIN);
+    for row in db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
+        members.push(Member {
+            id: RecordId(row.try_get_by_index(0)?),
+            customer,
+            arrival: row.try_get_by_index(1)?,
+            attributes: Vec::new(),
+        });
+        all = row.try_get_by_index::<i64>(2)?;
+        latest = row.try_get_by_index(3)?;
+    }
+    Ok((members, usize::try_from(all).unwrap_or(0), latest))
+}
+
+/// How many values of a kind a customer owns.
+#[derive(Clone, Debug)]
+pub struct Owned {
+    pub customer: CustomerId,
+    pub kind: IdentifierKind,
+    pub namespace: String,
+    pub count: usize,
+    /// The largest arrival at which any record of it showed a value of this kind.
+    pub latest: i64,
+}
+
+/// What the records of customers have shown and own, counted. An owner has always shown what it owns.
+pub async fn owned_by(db: &impl ConnectionTrait, customers: &BTreeSet<CustomerId>) -> Result<Vec<Owned>, StoreError> {
+    if customers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = db.get_database_backend();
+    let sql = format!(
+        "SELECT r.customer_id, i.kind, i.namespace, COUNT(DISTINCT CASE WHEN i.owner_id = l.record_id THEN i.id END), MAX(l.arrival)
+         FROM record r JOIN link l ON l.record_id = r.id JOIN identifier i ON i.id = l.identifier_id
+         WHERE {} GROUP BY r.customer_id, i.kind, i.namespace",
+        any_of(backend, "r.customer_id", 1)
+    );
+    let values = [ids_value(backend, customers.iter().map(|id| id.0))];
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Owned {
+                customer: CustomerId(row.try_get_by_index(0)?),
+                kind: IdentifierKind::try_get_by_index(row, 1).map_err(sea_orm::DbErr::from)?,
+                namespace: row.try_get_by_index(2)?,
+                count: usize::try_from(row.try_get_by_index::<i64>(3)?).unwrap_or(0),
+                latest: row.try_get_by_index(4)?,
+            })
+        })
+        .collect()
+}
+
+/// Which of these records have shown which of these values. By the primary key.
+pub async fn shown_pairs(
+    db: &impl ConnectionTrait,
+    records: &BTreeSet<RecordId>,
+    values: &BTreeSet<IdentifierId>,
+) -> Result<Vec<(RecordId, IdentifierId)>, StoreError> {
+    if records.is_empty() || values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = db.get_database_backend();
+    let sql = format!(
+        "SELECT DISTINCT record_id, identifier_id FROM link WHERE {} AND {}",
+        any_of(backend, "record_id", 1),
+        any_of(backend, "identifier_id", 2)
+    );
+    let parameters = [
+        ids_value(backend, records.iter().map(|id| id.0)),
+        ids_value(backend, values.iter().map(|id| id.0)),
+    ];
+    let rows = db
+        .query_all_raw(Statement::from_sql_and_values(backend, sql, parameters))
+        .await?;
+    rows.iter()
+        .map(|row| Ok((RecordId(row.try_get_by_index(0)?), IdentifierId(row.try_get_by_index(1)?))))
+        .collect()
 }
 
 /// A value that a record has shown.

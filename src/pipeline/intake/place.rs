@@ -288,7 +288,7 @@ impl GroupPlacing<'_> {
         let neighbourhood = &self.scene.neighbourhood;
         let is_held = |shown: &crate::identity::Shown| neighbourhood.state_of(shown.id) == Some(entity::IdentifierState::Held);
         let waits = item.shown.iter().any(is_held) || placement.rejected.iter().any(|(_, rejection)| rejection.holds());
-        waits && neighbourhood.companions(item.record).len() == 1
+        waits && neighbourhood.is_alone(item.record)
     }
 
     /// Two ids of one source are one person, says the source.
