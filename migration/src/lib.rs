@@ -17,6 +17,7 @@ mod m20261122_000006_customer;
 mod m20261122_000007_job;
 mod m20261122_000008_decisions;
 mod m20261122_000009_history;
+mod m20261122_000015_subject_keys;
 
 /// How a table would be spread over several database servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_job::Migration),
             Box::new(m20261122_000008_decisions::Migration),
             Box::new(m20261122_000009_history::Migration),
+            Box::new(m20261122_000015_subject_keys::Migration),
         ]
     }
 }

@@ -12,7 +12,7 @@ use crate::pipeline::timeline::{self, Asked, Entry};
 use crate::store::{Store, StoreError};
 use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
 use async_graphql::{Context, Result};
-use entity::{identifier, identity_decision, source};
+use entity::{DataClass, identifier, identity_decision, source};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -115,6 +115,10 @@ pub struct HistoryOf(pub CustomerId, pub Page<(i64, Uuid)>);
 /// Which identifier is this, whoever showed it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ValueOf(pub IdentifierId);
+
+/// Which traits are of another class than the default, and of which?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TraitClasses;
 
 type Answers<K, V> = Result<HashMap<K, V>, Arc<StoreError>>;
 
@@ -309,5 +313,15 @@ impl Loader<ValueOf> for Questions {
         let ids: Vec<IdentifierId> = keys.iter().map(|key| key.0).collect();
         let values = identity::store::evidence::values(self.store.reader(), &ids).await?;
         Ok(values.into_iter().map(|(id, value)| (ValueOf(id), value)).collect())
+    }
+}
+
+impl Loader<TraitClasses> for Questions {
+    type Value = Arc<HashMap<String, DataClass>>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, _: &[TraitClasses]) -> Answers<TraitClasses, Arc<HashMap<String, DataClass>>> {
+        let classes = ingest::store::trait_classes(self.store.reader()).await?;
+        Ok(HashMap::from([(TraitClasses, Arc::new(classes))]))
     }
 }

@@ -4,7 +4,7 @@ use super::catalogue::{ApiKeyNode, EventDefinitionNode, RejectedItemNode, TraitD
 use super::connection::{COUNTED_TO, Connection, Count, page};
 use super::customer::CustomerNode;
 use super::decision::{DecisionNode, HeldItemNode, PathNode};
-use super::guard::Needs;
+use super::guard::{Needs, OfSubject};
 use super::job::JobNode;
 use super::kinds::IdentifierKind;
 use super::loaders::{CustomerOf, DecisionOf, JobOf, ProductOf, RecordOf, SourceOf, ask};
@@ -13,8 +13,8 @@ use super::record::{RecordNode, SourceNode};
 use super::rules::{self, IdentityRules, IdentityRulesInput, IdentitySimulation};
 use super::scalars::DateTime;
 use super::timeline::{EventNode, ProductNode, PurchaseNode};
-use super::{error, services};
-use crate::access::{self, Scope};
+use super::{error, personal, principal, services};
+use crate::access::{self, Principal, Scope};
 use crate::base::paging::Slice;
 use crate::customer;
 use crate::identity::store::{decisions, evidence};
@@ -56,7 +56,7 @@ pub struct IdentifierInput {
 /// What can be asked.
 pub struct Query;
 
-/// What can be asked. Every field needs a key with the scope `read`; some need more.
+/// What can be asked. Every field but `me` needs a key with the scope `read`; some need more.
 #[Object]
 impl Query {
     /// The rules by which records become customers.
@@ -82,6 +82,19 @@ impl Query {
         node(ctx, &id).await.transpose()
     }
 
+    /// The customer whom a subject token speaks for: what a browser or an app may read. Null when nobody has the token's identifier, or
+    /// it is blocked or held.
+    #[graphql(guard = "OfSubject")]
+    async fn me(&self, ctx: &Context<'_>) -> Option<Result<CustomerNode>> {
+        let found = async {
+            let Principal::Subject(subject) = principal(ctx)? else {
+                return Ok(None);
+            };
+            owner_of(ctx, subject.kind, &subject.namespace, &subject.value).await
+        };
+        found.await.transpose()
+    }
+
     /// A customer by any id they ever had; null when nobody ever had it.
     #[graphql(guard = "Needs(Scope::Read)")]
     async fn customer(
@@ -96,7 +109,8 @@ impl Query {
         found.await.transpose()
     }
 
-    /// The customer whom an identifier belongs to; null when it belongs to nobody, is blocked or is held.
+    /// The customer whom an identifier belongs to; null when it belongs to nobody, is blocked or is held. To look somebody up by an e-mail
+    /// address or a telephone number needs the scope `read:pii`.
     #[graphql(guard = "Needs(Scope::Read)")]
     async fn customer_by(
         &self,
@@ -300,11 +314,19 @@ async fn customer_by(ctx: &Context<'_>, identifier: IdentifierInput) -> Result<O
             "EXTERNAL_ID needs the namespace it is unique in",
         ));
     }
+    if personal::is_personal(kind, &identifier.value) {
+        personal::demand(ctx, "identifier")?;
+    }
+    owner_of(ctx, kind, &namespace, &identifier.value).await
+}
+
+/// Whom a value recognises, in whatever spelling it is asked for.
+async fn owner_of(ctx: &Context<'_>, kind: entity::IdentifierKind, namespace: &str, value: &str) -> Result<Option<CustomerNode>> {
     let services = services(ctx)?;
-    let Verdict::Usable(value) = services.rules.standing().rules.judge(kind, &namespace, &identifier.value) else {
+    let Verdict::Usable(value) = services.rules.standing().rules.judge(kind, namespace, value) else {
         return Ok(None);
     };
-    let id = services.store.hash_key().identifier(kind.to_value(), &namespace, &value);
+    let id = services.store.hash_key().identifier(kind.to_value(), namespace, &value);
     let Some(owner) = read(identity::store::owner(services.store.reader(), id).await)? else {
         return Ok(None);
     };
