@@ -15,7 +15,7 @@ impl Guard for Needs {
             return Ok(());
         }
         let message = match principal {
-            Principal::Subject(_) => "a subject token reaches me and nothing else".to_owned(),
+            Principal::Subject(_) => "a subject token reaches `me` and nothing else".to_owned(),
             _ => format!("this key lacks the scope {}", self.0.name()),
         };
         Err(error::refuse(Code::Forbidden, message))

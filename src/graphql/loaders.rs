@@ -73,6 +73,7 @@ pub fn forget(ctx: &Context<'_>) -> Result<()> {
     loaders.clear::<DecisionOf>();
     loaders.clear::<HistoryOf>();
     loaders.clear::<ValueOf>();
+    loaders.clear::<TraitClasses>();
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 mod batching;
 mod catalogue;
+mod classify;
 mod connection;
 mod customer;
 mod decision;

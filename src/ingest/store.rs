@@ -174,6 +174,20 @@ pub async fn count_rejected(db: &impl ConnectionTrait, filter: &RejectedFilter, 
     Ok(ids.into_tuple::<uuid::Uuid>().all(db).await?.len() as u64)
 }
 
+/// One trait of the catalogue; none when no source has sent it.
+pub(super) async fn trait_definition(
+    db: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<trait_definition::Model>, StoreError> {
+    Ok(trait_definition::Entity::find_by_id(name).one(db).await?)
+}
+
+pub(super) async fn set_class(db: &impl ConnectionTrait, name: &str, class: DataClass) -> Result<(), StoreError> {
+    let update = trait_definition::Entity::update_many().col_expr(trait_definition::Column::Class, Expr::value(class.to_value()));
+    update.filter(trait_definition::Column::Name.eq(name)).exec(db).await?;
+    Ok(())
+}
+
 /// The traits that somebody gave another class than the default one: a handful.
 pub async fn trait_classes(db: &impl ConnectionTrait) -> Result<HashMap<String, DataClass>, StoreError> {
     let query = trait_definition::Entity::find().select_only();
