@@ -30,7 +30,7 @@ impl Guard for OfSubject {
         match principal(ctx)? {
             Principal::Subject(_) => Ok(()),
             _ => {
-                let message = "me is the customer of a subject token, and this is a key: use customer or customerBy";
+                let message = "`me` is the customer of a subject token, and this is a key: use customer or customerBy";
                 Err(error::refuse(Code::Forbidden, message))
             }
         }

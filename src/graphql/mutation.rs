@@ -119,8 +119,8 @@ pub struct SourceUpdatePayload {
 pub struct ApiKeyCreatePayload {
     /// The new key; null when it was refused.
     api_key: Option<ApiKeyNode>,
-    /// Shown this once: the text of a server's key; of a subject key the private half, Ed25519 in PKCS#8 as PEM, with which a back end
-    /// signs tokens (EdDSA, `kid` is the id of the key). Null when it was refused.
+    /// Shown this once, null when it was refused: the text of a server's key; of a subject key the private half, Ed25519 in PKCS#8 as
+    /// PEM, with which a back end signs tokens (EdDSA, `kid` is the id of the key).
     secret: Option<String>,
     /// The transaction; null when nothing was committed.
     transaction: Option<ID>,

@@ -82,7 +82,7 @@ impl Query {
         node(ctx, &id).await.transpose()
     }
 
-    /// The customer whom a subject token speaks for: what a browser or an app may read. Null when nobody has the token's identifier, or
+    /// The customer whom a subject token speaks for: what a browser or an app may read; null when nobody has the token's identifier, or
     /// it is blocked or held.
     #[graphql(guard = "OfSubject")]
     async fn me(&self, ctx: &Context<'_>) -> Option<Result<CustomerNode>> {
