@@ -112,6 +112,16 @@ stored_enum! {
 }
 
 stored_enum! {
+    /// Who speaks by a key.
+    ApiKeyKind {
+        /// Whoever holds the key itself: a server, an operator.
+        Server = 1,
+        /// Single visitors, by tokens that the holder of the private half signs.
+        Subject = 2,
+    }
+}
+
+stored_enum! {
     /// How a background job stands.
     JobState {
         /// It waits for its time, or for somebody to run it.

@@ -20,6 +20,7 @@ mod m20261122_000009_history;
 mod m20261122_000010_consent;
 mod m20261122_000012_timeline;
 mod m20261122_000013_lists;
+mod m20261122_000015_subject_keys;
 
 /// How a table would be spread over several database servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000010_consent::Migration),
             Box::new(m20261122_000012_timeline::Migration),
             Box::new(m20261122_000013_lists::Migration),
+            Box::new(m20261122_000015_subject_keys::Migration),
         ]
     }
 }

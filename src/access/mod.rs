@@ -1,15 +1,18 @@
 //! Who may do what: keys with scopes, and a record of who did what.
 //!
-//! Promises: only digests of keys are stored; a key is compared without telling by the time it takes how much of it was right; every
+//! Promises: only digests of keys and public halves of pairs are stored; a key is compared without telling by the time it takes how much of it was right; every
 //! deed is written to `audit` in its own transaction. Owns `api_key` and `audit`.
 
 mod audit;
 pub mod key;
+pub mod mask;
+mod origin;
 mod principal;
 mod service;
 mod store;
+pub mod token;
 
 pub use audit::{note_deed, record_deed};
-pub use principal::{Actor, Principal, Scope};
-pub use service::{AccessError, Keyring, NewKey, NewKeyAnswer, create, revoke};
+pub use principal::{Actor, Principal, Scope, Subject};
+pub use service::{AccessError, Holder, Keyring, NewKey, NewKeyAnswer, create, revoke};
 pub use store::keys;

@@ -1,5 +1,6 @@
 //! Who is asking, and what they may do.
 
+use entity::IdentifierKind;
 use std::fmt;
 
 /// What a key allows. A source's write key is the `Ingest` of that source.
@@ -7,7 +8,7 @@ use std::fmt;
 pub enum Scope {
     /// Read everything but personal data in the clear.
     Read,
-    /// Read personal data in the clear; until values are masked for the others, `Read` shows them too.
+    /// Read personal data in the clear; without it values are masked, and nothing is looked up, filtered or ordered by them.
     ReadPii,
     /// Change customers, records, definitions.
     Write,
@@ -43,6 +44,17 @@ pub enum Principal {
         actor: Actor,
         scopes: Vec<Scope>,
     },
+    /// With a token of one visitor: has no scope, and sees what is their own.
+    Subject(Subject),
+}
+
+/// Whom a token speaks for, by the value as its signer wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    pub actor: Actor,
+    pub kind: IdentifierKind,
+    pub namespace: String,
+    pub value: String,
 }
 
 impl Principal {
@@ -66,7 +78,7 @@ impl Principal {
     /// Who to name in the log.
     pub fn actor(&self) -> Actor {
         match self {
-            Self::Key { actor, .. } => actor.clone(),
+            Self::Key { actor, .. } | Self::Subject(Subject { actor, .. }) => actor.clone(),
             Self::Anonymous | Self::Ingest => Actor::new("anonymous"),
         }
     }
@@ -109,6 +121,13 @@ mod tests {
             assert!(may(Scope::Admin, wanted));
             assert!(!Principal::Anonymous.may(wanted));
             assert!(!Principal::Ingest.may(wanted));
+            let subject = Subject {
+                actor: Actor::new("key:k"),
+                kind: IdentifierKind::UserId,
+                namespace: String::new(),
+                value: "u".to_owned(),
+            };
+            assert!(!Principal::Subject(subject).may(wanted));
         }
         assert!(may(Scope::Write, Scope::Read) && may(Scope::ReadPii, Scope::Read));
         assert!(!may(Scope::Read, Scope::Write) && !may(Scope::Read, Scope::ReadPii) && !may(Scope::Write, Scope::ReadPii));

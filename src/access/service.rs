@@ -1,17 +1,22 @@
 //! Making, revoking and recognising API keys.
 
 use super::key::{self, KeyKind};
-use super::{Actor, Principal, Scope, record_deed, store};
+use super::token::Token;
+use super::{Actor, Principal, Scope, origin, record_deed, store};
 use crate::base::{Instant, Kind};
 use crate::feed::TransactionId;
 use crate::store::{Store, StoreError, Transient};
-use entity::api_key;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entity::{ApiKeyKind, api_key};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A key revoked by another instance stops working after this long.
 const CACHED_FOR: Duration = Duration::from_secs(5);
+/// How long a subject token may live where the configuration does not say.
+const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -53,12 +58,16 @@ impl AccessError {
 /// What is wanted of a new key.
 #[derive(Clone, Debug)]
 pub struct NewKey {
+    pub kind: ApiKeyKind,
     pub name: String,
+    /// Of a server's key at least one; of a subject key none.
     pub scopes: Vec<Scope>,
+    /// Origins whose pages may use it.
+    pub origins: Vec<String>,
     pub expires_at: Option<Instant>,
 }
 
-/// A stored key, and its text, which is in this answer and nowhere else.
+/// A stored key, and its text or private half, which is in this answer and nowhere else.
 #[derive(Clone, Debug)]
 pub struct NewKeyAnswer {
     pub key: api_key::Model,
@@ -68,44 +77,47 @@ pub struct NewKeyAnswer {
 
 /// Makes a key.
 pub async fn create(store: &Store, now: Instant, actor: &Actor, new: NewKey) -> Result<NewKeyAnswer, AccessError> {
-    if new.name.trim().is_empty() || new.name.chars().count() > 255 || new.name.contains('\0') {
-        return Err(AccessError::Invalid {
-            field: "name",
-            message: "must have 1 to 255 characters".to_owned(),
-        });
-    }
-    if new.scopes.is_empty() {
-        return Err(AccessError::Invalid {
-            field: "scopes",
-            message: "name at least one scope".to_owned(),
-        });
-    }
-    if new.expires_at.is_some_and(|at| at <= now) {
-        return Err(AccessError::Invalid {
-            field: "expiresAt",
-            message: "must lie in the future".to_owned(),
-        });
-    }
-    let made = key::new_key(KeyKind::Api, store.ids());
+    check(now, &new)?;
     let scopes: Vec<_> = new.scopes.iter().map(|scope| scope.name()).collect();
+    let (id, digest, last_four, public_key, text) = match new.kind {
+        ApiKeyKind::Server => {
+            let made = key::new_key(KeyKind::Api, store.ids());
+            (made.id, key::digest(&made.text), tail(&made.text), None, made.text)
+        }
+        ApiKeyKind::Subject => {
+            let made = key::new_pair(store.ids());
+            let last_four = tail(&URL_SAFE_NO_PAD.encode(&made.public_key));
+            let digest = *blake3::hash(&made.public_key).as_bytes();
+            (made.id, digest, last_four, Some(made.public_key), made.private_pem)
+        }
+    };
     let model = api_key::Model {
-        id: made.id,
-        digest: key::digest(&made.text).to_vec(),
+        id,
+        digest: digest.to_vec(),
         name: new.name,
         scopes: scopes.join(","),
-        last_four: made.text[made.text.len() - 4..].to_owned(),
+        last_four,
         created_at: now.micros(),
         created_by: actor.to_string(),
         expires_at: new.expires_at.map(Instant::micros),
         revoked_at: None,
         last_used_at: None,
+        kind: new.kind,
+        public_key,
+        origins: new.origins.join(" "),
     };
     let transaction = store
         .transact::<_, AccessError, _>(|tx, _| {
             let (model, actor, ids) = (model.clone(), actor.clone(), store.ids().clone());
             Box::pin(async move {
                 let object = format!("key:{}", model.id);
-                let detail = serde_json::json!({"scopes": model.scopes});
+                let mut detail = serde_json::json!({"scopes": model.scopes});
+                if model.kind == ApiKeyKind::Subject {
+                    detail["kind"] = "subject".into();
+                }
+                if !model.origins.is_empty() {
+                    detail["origins"] = model.origins.as_str().into();
+                }
                 store::insert_key(tx, model).await?;
                 Ok(record_deed(tx, &ids, now, &actor, "key.create", &object, detail).await?)
             })
@@ -113,9 +125,40 @@ pub async fn create(store: &Store, now: Instant, actor: &Actor, new: NewKey) -> 
         .await?;
     Ok(NewKeyAnswer {
         key: model,
-        text: made.text,
+        text,
         transaction,
     })
+}
+
+fn tail(text: &str) -> String {
+    text[text.len() - 4..].to_owned()
+}
+
+fn check(now: Instant, new: &NewKey) -> Result<(), AccessError> {
+    let invalid = |field, message: &str| {
+        let message = message.to_owned();
+        Err(AccessError::Invalid { field, message })
+    };
+    if new.name.trim().is_empty() || new.name.chars().count() > 255 || new.name.contains('\0') {
+        return invalid("name", "must have 1 to 255 characters");
+    }
+    match new.kind {
+        ApiKeyKind::Server if new.scopes.is_empty() => return invalid("scopes", "name at least one scope"),
+        ApiKeyKind::Subject if !new.scopes.is_empty() => {
+            return invalid("scopes", "a subject key has none: its tokens reach what is the visitor's own");
+        }
+        ApiKeyKind::Server | ApiKeyKind::Subject => {}
+    }
+    if new.origins.len() > origin::MAX_ORIGINS {
+        return invalid("allowedOrigins", &format!("may hold {} origins", origin::MAX_ORIGINS));
+    }
+    if let Some(reason) = new.origins.iter().find_map(|text| origin::check(text).err()) {
+        return invalid("allowedOrigins", &reason);
+    }
+    if new.expires_at.is_some_and(|at| at <= now) {
+        return invalid("expiresAt", "must lie in the future");
+    }
+    Ok(())
 }
 
 /// Revokes a key for good. `None` as transaction: it was revoked before.
@@ -143,13 +186,37 @@ pub async fn revoke(
         .await
 }
 
+/// Who holds a key or a token, and from which pages it may be used.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    pub principal: Principal,
+    /// None: the key was made without a list and is no key of visitors, so nobody asks.
+    origins: Option<String>,
+}
+
+impl Holder {
+    /// Whether a page of this origin may use it.
+    pub fn may_be_used_by(&self, origin: &str) -> bool {
+        let Some(origins) = &self.origins else { return true };
+        origins.split_whitespace().any(|allowed| allowed == origin)
+    }
+
+    /// Whether it speaks for single visitors.
+    pub fn is_subject(&self) -> bool {
+        matches!(self.principal, Principal::Subject(_))
+    }
+}
+
 /// Recognises keys, remembering them for a few seconds.
 #[derive(Clone, Debug)]
 pub struct Keyring {
     store: Store,
     /// Digest of the preset admin key.
     preset: Option<[u8; 32]>,
+    longest_token: Duration,
     known: moka::sync::Cache<String, Option<Arc<api_key::Model>>>,
+    /// Origins of all keys that were not revoked, with the instant at which each key ends.
+    origins: moka::sync::Cache<(), Arc<Vec<(String, Option<i64>)>>>,
     used: Arc<Mutex<HashSet<String>>>,
 }
 
@@ -162,47 +229,107 @@ impl Keyring {
         Self {
             store,
             preset: preset_admin_key.map(key::digest),
+            longest_token: LONGEST_TOKEN,
             known,
+            origins: moka::sync::Cache::builder().max_capacity(1).time_to_live(CACHED_FOR).build(),
             used: Arc::default(),
         }
     }
 
-    /// Who holds this key? `None`: nobody, it is wrong, expired or revoked.
-    pub async fn recognise(&self, text: &str, now: Instant) -> Result<Option<Principal>, StoreError> {
+    /// The same, with another longest life of subject tokens.
+    pub fn with_longest_token(mut self, longest: Duration) -> Self {
+        self.longest_token = longest;
+        self
+    }
+
+    /// Who holds this key or token? `None`: nobody, it is wrong, expired or revoked.
+    pub async fn recognise(&self, text: &str, now: Instant) -> Result<Option<Holder>, StoreError> {
         if self.preset.is_some_and(|preset| key::matches(text, &preset)) {
-            return Ok(Some(Principal::admin(Actor::new("key:preset"))));
+            return Ok(Some(Holder {
+                principal: Principal::admin(Actor::new("key:preset")),
+                origins: None,
+            }));
+        }
+        if let Some(token) = Token::parse(text) {
+            let Some(stored) = self.alive(&token.key_id, now).await? else {
+                return Ok(None);
+            };
+            let Some(public_key) = &stored.public_key else {
+                return Ok(None);
+            };
+            let Some(subject) = token.verify(public_key, now, self.longest_token) else {
+                return Ok(None);
+            };
+            self.note_use(&stored.id);
+            return Ok(Some(Holder {
+                principal: Principal::Subject(subject),
+                origins: Some(stored.origins.clone()),
+            }));
         }
         let Some(id) = key::api_key_id(text) else { return Ok(None) };
-        let Some(stored) = self.stored(id).await? else {
+        let Some(stored) = self.alive(id, now).await? else {
             return Ok(None);
         };
-        let alive = stored.revoked_at.is_none() && stored.expires_at.is_none_or(|at| at > now.micros());
-        if !alive || !key::matches(text, &stored.digest) {
+        if stored.kind != ApiKeyKind::Server || !key::matches(text, &stored.digest) {
             return Ok(None);
         }
-        self.used
-            .lock()
-            .expect("no panic happens while it is held")
-            .insert(stored.id.clone());
+        self.note_use(&stored.id);
         let scopes = stored.scopes.split(',').filter_map(Scope::parse).collect();
-        Ok(Some(Principal::Key {
-            actor: Actor::new(format!("key:{}", stored.id)),
-            scopes,
+        Ok(Some(Holder {
+            principal: Principal::Key {
+                actor: Actor::new(format!("key:{}", stored.id)),
+                scopes,
+            },
+            origins: Some(stored.origins.clone()).filter(|origins| !origins.is_empty()),
         }))
+    }
+
+    /// Whether any key that works now may be used from this origin: a browser asks before it sends the key.
+    pub async fn allows_origin(&self, origin: &str, now: Instant) -> Result<bool, StoreError> {
+        let listed = match self.origins.get(&()) {
+            Some(listed) => listed,
+            None => {
+                let listed = Arc::new(store::origins(self.store.reader()).await?);
+                self.origins.insert((), listed.clone());
+                listed
+            }
+        };
+        let lives = |ends: Option<i64>| ends.is_none_or(|at| at > now.micros());
+        Ok(listed
+            .iter()
+            .any(|(origins, ends)| lives(*ends) && origins.split_whitespace().any(|allowed| allowed == origin)))
+    }
+
+    async fn alive(&self, id: &str, now: Instant) -> Result<Option<Arc<api_key::Model>>, StoreError> {
+        let stored = self.stored(id).await?;
+        let is_alive = |key: &Arc<api_key::Model>| key.revoked_at.is_none() && key.expires_at.is_none_or(|at| at > now.micros());
+        Ok(stored.filter(is_alive))
     }
 
     async fn stored(&self, id: &str) -> Result<Option<Arc<api_key::Model>>, StoreError> {
         if let Some(known) = self.known.get(id) {
             return Ok(known);
         }
+        // What is no id of ours is not asked for, nor remembered: anybody can write anything into a token.
+        if !key::is_id(id) {
+            return Ok(None);
+        }
         let found = store::key_by_id(self.store.reader(), id).await?.map(Arc::new);
         self.known.insert(id.to_owned(), found.clone());
         Ok(found)
     }
 
+    fn note_use(&self, id: &str) {
+        self.used
+            .lock()
+            .expect("no panic happens while it is held")
+            .insert(id.to_owned());
+    }
+
     /// After a change here: forget everything.
     pub fn forget(&self) {
         self.known.invalidate_all();
+        self.origins.invalidate_all();
     }
 
     /// Saves which keys were used since the last time.

@@ -30,6 +30,16 @@ pub(super) async fn set_revoked(db: &impl ConnectionTrait, id: &str, at: Instant
     Ok(())
 }
 
+/// The origins of all keys that name some and were not revoked, with the instant at which the key ends. A handful.
+pub(super) async fn origins(db: &impl ConnectionTrait) -> Result<Vec<(String, Option<i64>)>, StoreError> {
+    let query = api_key::Entity::find()
+        .select_only()
+        .columns([api_key::Column::Origins, api_key::Column::ExpiresAt])
+        .filter(api_key::Column::Origins.ne(""))
+        .filter(api_key::Column::RevokedAt.is_null());
+    Ok(query.into_tuple().all(db).await?)
+}
+
 /// Saves when keys were last used; a handful of keys, now and then.
 pub(super) async fn set_last_used(db: &impl ConnectionTrait, ids: Vec<String>, at: Instant) -> Result<(), StoreError> {
     let update = api_key::Entity::update_many().col_expr(api_key::Column::LastUsedAt, Expr::value(at.micros()));

@@ -14,7 +14,7 @@ use crate::ingest::source::NewSource;
 use crate::store::{self, DatabaseOptions, Store};
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
-use entity::Channel;
+use entity::{ApiKeyKind, Channel};
 use migration::{Migrator, MigratorTrait as _};
 use std::path::PathBuf;
 
@@ -147,14 +147,21 @@ enum KeyCommand {
     /// Make a key; prints it, this once.
     #[command(after_help = "Examples:
   tributary key create --name \"first admin\" --scope admin
-  tributary key create --name \"web frontend\" --scope read --expires 2027-01-01")]
+  tributary key create --name \"reports\" --scope read --expires 2027-01-01
+  tributary key create --name \"web shop\" --subject --origin https://shop.example")]
     Create {
         /// What it is for.
         #[arg(long)]
         name: String,
         /// What it may do: read, read:pii, write or admin; repeat for several.
-        #[arg(long = "scope", required = true, value_parser = scope)]
+        #[arg(long = "scope", required_unless_present = "subject", conflicts_with = "subject", value_parser = scope)]
         scopes: Vec<Scope>,
+        /// Make a pair for signing tokens of single visitors, and print its private half.
+        #[arg(long)]
+        subject: bool,
+        /// An origin whose pages may use it, such as https://shop.example; repeat for several.
+        #[arg(long = "origin")]
+        origins: Vec<String>,
         /// When it stops working: 2027-01-01 or 2027-01-01T12:00:00Z.
         #[arg(long, value_parser = instant)]
         expires: Option<Instant>,
@@ -352,14 +359,22 @@ async fn source(store: &Store, command: SourceCommand) -> anyhow::Result<()> {
 async fn key(store: &Store, command: KeyCommand) -> anyhow::Result<()> {
     let now = Clock::System.now();
     match command {
-        KeyCommand::Create { name, scopes, expires } => {
+        KeyCommand::Create {
+            name,
+            scopes,
+            subject,
+            origins,
+            expires,
+        } => {
             let made = access::create(
                 store,
                 now,
                 &cli_actor(),
                 NewKey {
+                    kind: if subject { ApiKeyKind::Subject } else { ApiKeyKind::Server },
                     name,
                     scopes,
+                    origins,
                     expires_at: expires,
                 },
             )
@@ -386,7 +401,11 @@ async fn key(store: &Store, command: KeyCommand) -> anyhow::Result<()> {
                         "{:<14} …{:<5} {:<24} {:<10} {}",
                         key.id,
                         key.last_four,
-                        key.scopes,
+                        if key.kind == ApiKeyKind::Subject {
+                            "subject"
+                        } else {
+                            &key.scopes
+                        },
                         state,
                         key.name
                     );

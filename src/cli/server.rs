@@ -113,7 +113,9 @@ impl Server {
     pub async fn start(settings: &Settings, store: Store, clock: Clock) -> anyhow::Result<Self> {
         let preset = Some(settings.auth.admin_key.as_str()).filter(|key| !key.is_empty());
         let rules = RulesDirectory::new(settings.identity_rules()?)?;
-        let services = Services::open(store, clock, rules, preset).await?;
+        let mut services = Services::open(store, clock, rules, preset).await?;
+        let longest_token = Duration::from_secs(settings.auth.subject_token_seconds);
+        services.keyring = services.keyring.with_longest_token(longest_token);
         let (intake, committers) = queue::start(services.clone(), settings.ingest.committers, settings.ingest.queue_events);
         let readiness = Readiness::default();
         let records = records_door(settings, intake.clone());

@@ -56,6 +56,7 @@ pub struct Redis {
 #[derive(Clone, Deserialize)]
 pub struct Auth {
     pub admin_key: String,
+    pub subject_token_seconds: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -266,6 +267,10 @@ impl Settings {
         require(
             key.is_empty() || key.chars().count() >= MIN_ADMIN_KEY_CHARS,
             "auth.admin_key must have 32 characters or more",
+        );
+        require(
+            (60..=86_400).contains(&self.auth.subject_token_seconds),
+            "auth.subject_token_seconds must lie between 60 and 86400",
         );
         require(
             matches!(self.database.migrate.as_str(), "always" | "never" | "embedded"),

@@ -27,6 +27,17 @@ impl Golden {
             .filter(|text| !text.is_empty())
     }
 
+    /// The attributes out of which `display_name` is made.
+    pub fn called_by(&self) -> &'static [&'static str] {
+        if self.text("name").is_some() {
+            &["name"]
+        } else if self.text("first_name").or_else(|| self.text("last_name")).is_some() {
+            &["first_name", "last_name"]
+        } else {
+            &["email"]
+        }
+    }
+
     /// How to call the customer: the whole name, else its parts, else the e-mail address.
     pub fn display_name(&self) -> Option<String> {
         let parts = || names::whole(self.text("first_name").as_deref(), self.text("last_name").as_deref());

@@ -38,7 +38,9 @@ pub async fn run_with_loads<T>(query: impl Future<Output = T>, mut waiting: Wait
         loop {
             while let Poll::Ready(Some(())) = round.poll_next_unpin(context) {}
             if !round.is_empty() {
-                return Poll::Pending;
+                // What it reads without a loader goes on meanwhile: a resolver that was given a connection and is not run would keep
+                // it from the loads that wait for one. What it asks for now is loaded in the next round.
+                return query.as_mut().poll(context);
             }
             if let Poll::Ready(answer) = query.as_mut().poll(context) {
                 return Poll::Ready(answer);

@@ -1,10 +1,11 @@
 //! The catalogue, what was refused, and keys: what operators look at.
 
-use super::kinds::{ApiScope, DataClass, EventKind, ValueType};
+use super::kinds::{ApiKeyKind, ApiScope, DataClass, EventKind, ValueType};
 use super::node_id::NodeId;
+use super::personal;
 use super::record::{SourceNode, source_node};
 use super::scalars::{DateTime, Int64};
-use crate::access::Scope;
+use crate::access::{Scope, key};
 use crate::base::{Instant, SourceId};
 use crate::ingest::readable_payload;
 use async_graphql::{Context, ID, Json, Object, Result};
@@ -124,9 +125,11 @@ impl RejectedItemNode {
         self.0.field.as_deref()
     }
 
-    /// The item as it came; as a text when it is no readable JSON, and cut at 32 KiB.
-    async fn payload(&self) -> Json<Value> {
-        Json(readable_payload(&self.0.payload).unwrap_or_else(|| Value::String(self.0.payload.clone())))
+    /// The item as it came; as a text when it is no readable JSON, and cut at 32 KiB. For keys without `read:pii` the names of its
+    /// fields, with masked values; "***" when it is no object.
+    async fn payload(&self, ctx: &Context<'_>) -> Result<Json<Value>> {
+        let payload = readable_payload(&self.0.payload).unwrap_or_else(|| Value::String(self.0.payload.clone()));
+        personal::json(ctx, &payload).map(Json)
     }
 }
 
@@ -137,9 +140,24 @@ pub struct ApiKeyNode(pub api_key::Model);
 /// A key of a server or an operator. Its secret was shown once, when it was made.
 #[Object(name = "ApiKey")]
 impl ApiKeyNode {
-    /// The public part of the key.
+    /// The public part of the key; of a subject key the `kid` of its tokens.
     async fn id(&self) -> ID {
         ID(self.0.id.clone())
+    }
+
+    /// Who speaks by it.
+    async fn kind(&self) -> ApiKeyKind {
+        self.0.kind.into()
+    }
+
+    /// The public half of a subject key, Ed25519 as PEM; null for a server's key.
+    async fn public_key(&self) -> Option<String> {
+        self.0.public_key.as_deref().map(key::public_pem)
+    }
+
+    /// Origins whose pages may use it.
+    async fn allowed_origins(&self) -> Vec<&str> {
+        self.0.origins.split_whitespace().collect()
     }
 
     /// What it is for.
@@ -152,7 +170,7 @@ impl ApiKeyNode {
         self.0.scopes.split(',').filter_map(Scope::parse).map(Into::into).collect()
     }
 
-    /// The end of its text, to recognise it by.
+    /// The end of its text, to recognise it by; of a subject key the end of its public half in base64.
     async fn last_four(&self) -> &str {
         &self.0.last_four
     }

@@ -8,7 +8,7 @@ use super::node_id::{self, NodeId};
 use super::record::{RecordNode, source_node};
 use super::scalars::DateTime;
 use super::timeline::{EventNode, record_node};
-use super::{principal, services};
+use super::{personal, principal, services};
 use crate::access::Scope;
 use crate::base::{CustomerId, Instant};
 use crate::customer::EventKey;
@@ -109,14 +109,15 @@ impl ConsentNode {
         record_node(ctx, self.standing.record).await
     }
 
-    /// What shows that the answer was given: as it was handed in, or the message that said it; null when nothing was handed in.
-    async fn evidence(&self) -> Option<Json<Value>> {
-        shown(&self.standing.evidence)
+    /// What shows that the answer was given: as it was handed in, or the message that said it; null when nothing was handed in. Masked for
+    /// keys without `read:pii`.
+    async fn evidence(&self, ctx: &Context<'_>) -> Option<Result<Json<Value>>> {
+        shown(ctx, &self.standing.evidence)
     }
 }
 
-fn shown(evidence: &Value) -> Option<Json<Value>> {
-    (!evidence.is_null()).then(|| Json(evidence.clone()))
+fn shown(ctx: &Context<'_>, evidence: &Value) -> Option<Result<Json<Value>>> {
+    (!evidence.is_null()).then(|| personal::json(ctx, evidence).map(Json))
 }
 
 /// One answer.
@@ -161,9 +162,10 @@ impl ConsentChangeNode {
         self.0.origin.into()
     }
 
-    /// What shows that it was given: as it was handed in, or the message that said it; null when nothing was handed in.
-    async fn evidence(&self) -> Option<Json<Value>> {
-        shown(&self.0.evidence)
+    /// What shows that it was given: as it was handed in, or the message that said it; null when nothing was handed in. Masked for keys
+    /// without `read:pii`.
+    async fn evidence(&self, ctx: &Context<'_>) -> Option<Result<Json<Value>>> {
+        shown(ctx, &self.0.evidence)
     }
 
     /// The record that keeps it. An answer recorded for a customer is kept by every record they had then; this is one of them.

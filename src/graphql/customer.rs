@@ -7,13 +7,14 @@ use super::error;
 use super::kinds::{Channel, EventKind, TimeOrder};
 use super::loaders::{ConsentHistoryOf, HistoryOf, IdentifiersOf, RecordsOf, SeenOf, SummaryOf, TimelineOf, ask, ask_many};
 use super::node_id::NodeId;
+use super::personal;
 use super::purchase::PurchaseSummaryNode;
 use super::record::{IdentifierNode, RecordNode};
 use super::scalars::{Date, DateTime};
 use super::timeline::{PurchaseNode, TimelineEntry};
 use super::traits::{self, TraitNode};
-use crate::base::paging::Slice;
 use crate::base::CustomerId;
+use crate::base::paging::Slice;
 use crate::customer::consent::Consent;
 use crate::customer::store::EventFilter;
 use crate::customer::{Customer, Purchase};
@@ -28,7 +29,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct CustomerNode(pub Customer);
 
-/// One person, as all channels together know them: a view over records, recomputed when one of them changes.
+/// One person, as all channels together know them: a view over records, recomputed when one of them changes. A key without `read:pii`
+/// sees masks where a value comes from a trait of the class PII or SENSITIVE, and so from one that nobody has classified.
 #[Object(name = "Customer")]
 impl CustomerNode {
     /// Its global id. Ids of customers that were merged into this one resolve to it for ever.
@@ -37,65 +39,71 @@ impl CustomerNode {
     }
 
     /// How to call them: the name, else its parts in the order of their script (Ada Lovelace, 王小明), else the e-mail address; null when none
-    /// is known.
-    async fn display_name(&self) -> Option<String> {
-        self.0.golden.display_name()
+    /// is known. Masked for keys that may not see it.
+    async fn display_name(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        personal::text(ctx, self.0.golden.called_by(), self.0.golden.display_name()).await
     }
 
-    /// E-mail address; null when none is known.
-    async fn email(&self) -> Option<String> {
-        self.0.golden.text("email")
+    /// E-mail address; null when none is known. Masked for keys that may not see it: `z***@e***.com`.
+    async fn email(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        personal::text(ctx, &["email"], self.0.golden.text("email")).await
     }
 
-    /// Telephone number as it was given; null when none is known.
-    async fn phone(&self) -> Option<String> {
-        self.0.golden.text("phone")
+    /// Telephone number as it was given; null when none is known. Masked for keys that may not see it: its last two digits.
+    async fn phone(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        personal::text(ctx, &["phone"], self.0.golden.text("phone")).await
     }
 
-    /// Given name; null when none is known.
-    async fn first_name(&self) -> Option<String> {
-        self.0.golden.text("first_name")
+    /// Given name; null when none is known. "***" for keys that may not see it.
+    async fn first_name(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        personal::text(ctx, &["first_name"], self.0.golden.text("first_name")).await
     }
 
-    /// Family name; null when none is known.
-    async fn last_name(&self) -> Option<String> {
-        self.0.golden.text("last_name")
+    /// Family name; null when none is known. "***" for keys that may not see it.
+    async fn last_name(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        personal::text(ctx, &["last_name"], self.0.golden.text("last_name")).await
     }
 
-    /// Day of birth; null when none is known or what is known is no day.
-    async fn birth_date(&self) -> Option<Date> {
-        self.0.golden.text("birthday").and_then(|text| Date::of(&text))
+    /// Day of birth; null when none is known, when what is known is no day, and for keys that may not see it.
+    async fn birth_date(&self, ctx: &Context<'_>) -> Option<Result<Date>> {
+        let day = self.0.golden.text("birthday").and_then(|text| Date::of(&text));
+        personal::unmaskable(ctx, &["birthday"], day).await
     }
 
-    /// Gender as it was given; null when none is known.
-    async fn gender(&self) -> Option<String> {
-        self.0.golden.text("gender")
+    /// Gender as it was given; null when none is known. "***" for keys that may not see it.
+    async fn gender(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        personal::text(ctx, &["gender"], self.0.golden.text("gender")).await
     }
 
-    /// City, from the trait city or the address; null when none is known.
-    async fn city(&self) -> Option<String> {
-        self.0
-            .golden
-            .text("city")
-            .or_else(|| self.0.golden.inner_text("address", "city"))
+    /// City, from the trait city or the address; null when none is known. "***" for keys that may not see it.
+    async fn city(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        let golden = &self.0.golden;
+        match golden.text("city") {
+            Some(named) => personal::text(ctx, &["city"], Some(named)).await,
+            None => personal::text(ctx, &["address"], golden.inner_text("address", "city")).await,
+        }
     }
 
-    /// Country, from the trait country or the address; null when none is known.
-    async fn country(&self) -> Option<String> {
-        self.0
-            .golden
-            .text("country")
-            .or_else(|| self.0.golden.inner_text("address", "country"))
+    /// Country, from the trait country or the address; null when none is known. "***" for keys that may not see it.
+    async fn country(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        let golden = &self.0.golden;
+        match golden.text("country") {
+            Some(named) => personal::text(ctx, &["country"], Some(named)).await,
+            None => personal::text(ctx, &["address"], golden.inner_text("address", "country")).await,
+        }
     }
 
-    /// Language as it was given, from the trait language or locale; null when none is known.
-    async fn language(&self) -> Option<String> {
-        self.0.golden.text("language").or_else(|| self.0.golden.text("locale"))
+    /// Language as it was given, from the trait language or locale; null when none is known. "***" for keys that may not see it.
+    async fn language(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        match self.0.golden.text("language") {
+            Some(named) => personal::text(ctx, &["language"], Some(named)).await,
+            None => personal::text(ctx, &["locale"], self.0.golden.text("locale")).await,
+        }
     }
 
-    /// Time zone as it was given; null when none is known.
-    async fn time_zone(&self) -> Option<String> {
-        self.0.golden.text("timezone")
+    /// Time zone as it was given; null when none is known. "***" for keys that may not see it.
+    async fn time_zone(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        personal::text(ctx, &["timezone"], self.0.golden.text("timezone")).await
     }
 
     /// One golden value with where it comes from and what was overruled; null when no source has said anything of it but fillers such as

@@ -2,9 +2,9 @@
 
 use super::connection::{COUNTED_TO, Connection, Count, page};
 use super::customer::CustomerNode;
-use super::guard::Needs;
 use super::kinds::{Channel, IdentifierKind};
 use super::node_id;
+use super::personal;
 use super::query::{IdentifierInput, identifier_id};
 use super::scalars::DateTime;
 use super::{error, services};
@@ -88,8 +88,9 @@ pub async fn customers(
     after: Option<&str>,
 ) -> Result<Connection<CustomerNode>> {
     // The one place that asks for it: whoever may not read a value must not find it by trying, either.
-    if filter.is_personal() || order == CustomerOrder::Name {
-        Needs(Scope::ReadPii).check(ctx).await?;
+    filter.demand(ctx).await?;
+    if order == CustomerOrder::Name {
+        personal::demand(ctx, "orderBy")?;
     }
     let order = Order::from(order);
     let page: Page<Place> = page(first, after)?;
@@ -114,12 +115,27 @@ pub async fn customers(
 }
 
 impl CustomerFilter {
-    fn is_personal(&self) -> bool {
-        self.name_prefix.is_some()
-            || self.email_prefix.is_some()
-            || self.phone_prefix.is_some()
-            || self.identifier.is_some()
-            || self.trait_equals.is_some()
+    /// Refuses what asks about personal data, unless the asker may see them.
+    async fn demand(&self, ctx: &Context<'_>) -> Result<()> {
+        let identifier = self.identifier.as_ref();
+        let named = self.trait_equals.iter().map(|wanted| canonical_name(&wanted.name));
+        let asks = [
+            ("filter.namePrefix", self.name_prefix.is_some()),
+            ("filter.emailPrefix", self.email_prefix.is_some()),
+            ("filter.phonePrefix", self.phone_prefix.is_some()),
+            (
+                "filter.identifier",
+                identifier.is_some_and(|wanted| personal::is_personal(wanted.kind.into(), &wanted.value)),
+            ),
+            (
+                "filter.traitEquals",
+                !personal::may_see_traits(ctx, &named.collect::<Vec<_>>()).await?,
+            ),
+        ];
+        for (argument, _) in asks.into_iter().filter(|(_, is_personal)| *is_personal) {
+            personal::demand(ctx, argument)?;
+        }
+        Ok(())
     }
 
     fn read(self, ctx: &Context<'_>) -> Result<Filter> {

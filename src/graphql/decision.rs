@@ -5,6 +5,7 @@ use super::error;
 use super::kinds::{HoldReason, IdentityDecisionKind};
 use super::loaders::{CustomerOf, DecisionOf, IdentifiersOf, ValueOf, ask, ask_many};
 use super::node_id::NodeId;
+use super::personal;
 use super::record::{IdentifierNode, RecordNode};
 use super::scalars::DateTime;
 use super::timeline::record_node;
@@ -39,13 +40,18 @@ impl DecisionNode {
         self.0.kind.into()
     }
 
-    /// What was decided and why, in one sentence.
+    /// What was decided and why, in one sentence. For keys without `read:pii` the value it is about is masked and the reason left out.
     async fn because(&self, ctx: &Context<'_>) -> Result<String> {
         let value = match self.0.identifier_id {
             Some(id) => ask(ctx, ValueOf(IdentifierId(id))).await?,
             None => None,
         };
-        Ok(because::of_decision(&self.0, value.as_ref()))
+        if personal::in_clear(ctx)? {
+            return Ok(because::of_decision(&self.0, value.as_ref()));
+        }
+        let mut decision = self.0.clone();
+        decision.reason = None;
+        Ok(because::of_decision(&decision, value.map(masked).as_ref()))
     }
 
     /// What it rests on, with global ids of the customers, records and decisions it names.
@@ -58,9 +64,9 @@ impl DecisionNode {
         &self.0.actor
     }
 
-    /// What the person who decided said; null for what happened by itself.
-    async fn reason(&self) -> Option<&str> {
-        self.0.reason.as_deref()
+    /// What the person who decided said; null for what happened by itself. "***" for keys without `read:pii`.
+    async fn reason(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        Some(personal::free_text(ctx, self.0.reason.as_deref()?))
     }
 
     /// The decision that took this one back; null while it stands.
@@ -71,6 +77,12 @@ impl DecisionNode {
             .map(|decision| decision.map(DecisionNode))
             .transpose()
     }
+}
+
+/// A value as those see it who may not see it in the clear.
+fn masked(mut value: entity::identifier::Model) -> entity::identifier::Model {
+    value.value = personal::mask(value.kind, &value.value);
+    value
 }
 
 /// Evidence is kept with the ids of the database; whoever reads it can look up global ones.
@@ -227,14 +239,18 @@ impl StepNode {
         DateTime(Instant::from_micros(self.0.at))
     }
 
-    /// What joined them, in one sentence.
+    /// What joined them, in one sentence. For keys without `read:pii` the value is masked.
     async fn because(&self, ctx: &Context<'_>) -> Result<String> {
         match self.0.because {
             Because::Decided(decision) => decision_node(ctx, decision).await?.because(ctx).await,
             Because::Shown { value, .. } => {
                 let shown = ask(ctx, ValueOf(value)).await?;
                 let shown = shown.ok_or_else(|| error::internal(format!("identifier {value} is missing")))?;
-                Ok(because::of_value(&shown))
+                Ok(because::of_value(&if personal::in_clear(ctx)? {
+                    shown
+                } else {
+                    masked(shown)
+                }))
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::batching::{loaders, run_with_loads};
 use super::gate::{self, Limits};
 use super::limits::check_page_sizes;
-use super::{Schema, serving};
+use super::{Schema, serving, serving_own};
 use crate::access::{Principal, Scope};
 use crate::pipeline::Services;
 use crate::pipeline::records::RecordsDoor;
@@ -21,7 +21,7 @@ const CACHED_DOCUMENT_BYTES: u64 = 4 * 1024 * 1024;
 /// The configuration's section `graphql`.
 #[derive(Clone, Copy, Debug)]
 pub struct GraphqlOptions {
-    /// Whether keys without the scope `admin` may read the schema.
+    /// Whether keys without the scope `admin` may read the schema; tokens of single visitors never may.
     pub introspection: bool,
 }
 
@@ -48,6 +48,8 @@ pub enum Answer {
 #[derive(Clone)]
 pub struct Door {
     schema: Schema,
+    /// For tokens of single visitors: every field of it asks whether it is open to them.
+    own: Schema,
     services: Services,
     options: GraphqlOptions,
     documents: moka::sync::Cache<String, Arc<ExecutableDocument>>,
@@ -61,7 +63,8 @@ impl Door {
             .weigher(weigh)
             .build();
         Self {
-            schema: serving(services.clone(), records),
+            schema: serving(services.clone(), records.clone()),
+            own: serving_own(services.clone(), records),
             services,
             options,
             documents,
@@ -71,6 +74,7 @@ impl Door {
     /// Answers a request of this principal.
     pub async fn execute(&self, principal: Principal, body: RequestBody) -> Answer {
         let is_admin = principal.may(Scope::Admin);
+        let is_subject = matches!(principal, Principal::Subject(_));
         let limits = if is_admin { Limits::admin() } else { Limits::default() };
         if let Err(refusal) = gate::check(&body.query, &limits) {
             return Answer::Refused(refused(refusal.code(), &refusal.to_string()));
@@ -95,10 +99,11 @@ impl Door {
         let mut request = Request::new(body.query).variables(variables).data(principal).data(loaders);
         request.operation_name = body.operation_name;
         request.set_parsed_query(ExecutableDocument::clone(&document));
-        if !is_admin && !self.options.introspection {
+        if is_subject || !is_admin && !self.options.introspection {
             request = request.disable_introspection();
         }
-        let response = run_with_loads(self.schema.execute(request), loads).await;
+        let schema = if is_subject { &self.own } else { &self.schema };
+        let response = run_with_loads(schema.execute(request), loads).await;
         let nothing_ran = response.data == Value::Null
             && !response.errors.is_empty()
             && response.errors.iter().all(|error| error.path.is_empty());

@@ -133,13 +133,23 @@ pub enum JobState {
     Failed,
 }
 
+/// Who speaks by a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::ApiKeyKind")]
+pub enum ApiKeyKind {
+    /// A server or an operator, with the key itself.
+    Server,
+    /// Single visitors: their company's back end signs a token for each who has signed in, and the token reaches `me` and nothing else.
+    Subject,
+}
+
 /// What a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "crate::access::Scope")]
 pub enum ApiScope {
-    /// Read.
+    /// Read; personal data is masked.
     Read,
-    /// Read personal data in the clear; until values are masked for the others, READ shows them too.
+    /// Read personal data in the clear, and look customers up, filter and order them by it.
     ReadPii,
     /// Change customers, records and definitions.
     Write,

@@ -15,7 +15,7 @@ use crate::store::walk::{Place, Window};
 use crate::store::{Store, StoreError};
 use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
 use async_graphql::{Context, Result};
-use entity::{identifier, identity_decision, source};
+use entity::{DataClass, identifier, identity_decision, source};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -82,6 +82,7 @@ pub fn forget(ctx: &Context<'_>) -> Result<()> {
     loaders.clear::<ConsentsOf>();
     loaders.clear::<ConsentHistoryOf>();
     loaders.clear::<EventOf>();
+    loaders.clear::<TraitClasses>();
     Ok(())
 }
 
@@ -142,6 +143,10 @@ pub struct ConsentHistoryOf(pub CustomerId, pub Page<Place>);
 /// Which event is this?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventOf(pub EventKey);
+
+/// Which traits are of another class than the default, and of which?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TraitClasses;
 
 type Answers<K, V> = Result<HashMap<K, V>, Arc<StoreError>>;
 
@@ -439,5 +444,15 @@ impl Loader<EventOf> for Questions {
         let asked: Vec<EventKey> = keys.iter().map(|key| key.0).collect();
         let events = customer::store::events(self.store.reader(), &asked).await?;
         Ok(events.into_iter().map(|(key, event)| (EventOf(key), event)).collect())
+    }
+}
+
+impl Loader<TraitClasses> for Questions {
+    type Value = Arc<HashMap<String, DataClass>>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, _: &[TraitClasses]) -> Answers<TraitClasses, Arc<HashMap<String, DataClass>>> {
+        let classes = ingest::store::trait_classes(self.store.reader()).await?;
+        Ok(HashMap::from([(TraitClasses, Arc::new(classes))]))
     }
 }

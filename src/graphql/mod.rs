@@ -1,9 +1,11 @@
 //! The public face: a schema of thin resolvers. No decisions here; a resolver unpacks, asks one verb or one loader, and wraps.
 //!
-//! `gate` looks at a document before the library does; `execute` takes a request through gate, parse cache and schema.
+//! `gate` looks at a document before the library does; `execute` takes a request through gate, parse cache and schema; `own` is what a
+//! token of one visitor reaches, and `personal` what is left of personal data for keys that may not see it.
 
 mod batching;
 mod catalogue;
+mod classify;
 mod connection;
 mod consent;
 mod customer;
@@ -21,6 +23,8 @@ mod limits;
 mod loaders;
 mod mutation;
 mod node_id;
+mod own;
+pub mod personal;
 mod purchase;
 mod query;
 mod record;
@@ -50,6 +54,11 @@ pub fn schema(services: Option<Services>) -> Schema {
 /// The schema of a server that takes records.
 fn serving(services: Services, records: RecordsDoor) -> Schema {
     builder().data(services).data(records).finish()
+}
+
+/// The same, for tokens of single visitors.
+fn serving_own(services: Services, records: RecordsDoor) -> Schema {
+    builder().data(services).data(records).extension(own::OwnAlone).finish()
 }
 
 fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {

@@ -1,12 +1,13 @@
 //! What can be changed. Object first, one `input`, and a payload with the object, the transaction and the refusals.
 
 use super::catalogue::ApiKeyNode;
+use super::classify::Classifying;
 use super::consent::Consenting;
 use super::error::{self, UserError};
 use super::guard::Needs;
 use super::identity::Mending;
 use super::ingest::Ingestion;
-use super::kinds::{AliasPolicy, ApiScope, Channel};
+use super::kinds::{AliasPolicy, ApiKeyKind, ApiScope, Channel};
 use super::node_id;
 use super::record::SourceNode;
 use super::rules::Ruling;
@@ -64,10 +65,19 @@ pub struct SourceUpdateInput {
 /// A new API key.
 #[derive(Clone, Debug, InputObject)]
 pub struct ApiKeyCreateInput {
+    /// Who speaks by it.
+    #[graphql(default_with = "ApiKeyKind::Server")]
+    kind: ApiKeyKind,
     /// What it is for.
     name: String,
-    /// What it may do.
+    /// What it may do: of a server's key at least one scope, of a subject key none.
+    #[graphql(default)]
     scopes: Vec<ApiScope>,
+    /// Origins whose pages may use it, as browsers send them: `https://shop.example`. A subject key without one is of no use in
+    /// browsers, and still is in apps; a server's key without one is not asked for the origin, and no page of another origin can read
+    /// an answer.
+    #[graphql(default)]
+    allowed_origins: Vec<String>,
     /// When it stops working; null: never by itself.
     expires_at: Option<DateTime>,
 }
@@ -110,7 +120,8 @@ pub struct SourceUpdatePayload {
 pub struct ApiKeyCreatePayload {
     /// The new key; null when it was refused.
     api_key: Option<ApiKeyNode>,
-    /// The text of the key, shown this once; null when it was refused.
+    /// Shown this once, null when it was refused: the text of a server's key; of a subject key the private half, Ed25519 in PKCS#8 as
+    /// PEM, with which a back end signs tokens (EdDSA, `kid` is the id of the key).
     secret: Option<String>,
     /// The transaction; null when nothing was committed.
     transaction: Option<ID>,
@@ -131,7 +142,7 @@ pub struct ApiKeyRevokePayload {
 
 /// What can be changed. Expected refusals are in `userErrors`; then nothing was changed.
 #[derive(Default, MergedObject)]
-pub struct Mutation(Administration, Ingestion, Mending, Ruling, Consenting);
+pub struct Mutation(Administration, Ingestion, Mending, Ruling, Classifying, Consenting);
 
 /// Mutations of sources and keys.
 #[derive(Default)]
@@ -207,7 +218,7 @@ impl Administration {
         })
     }
 
-    /// Makes an API key: the answer holds its text, this once. Needs the scope `admin`.
+    /// Makes an API key: the answer holds its text, or the private half of its pair, this once. Needs the scope `admin`.
     #[graphql(guard = "Needs(Scope::Admin)")]
     async fn api_key_create(
         &self,
@@ -216,24 +227,26 @@ impl Administration {
     ) -> Result<ApiKeyCreatePayload> {
         let services = services(ctx)?;
         let new = NewKey {
+            kind: input.kind.into(),
             name: input.name,
             scopes: input.scopes.into_iter().map(Into::into).collect(),
+            origins: input.allowed_origins,
             expires_at: input.expires_at.map(|at| at.0),
         };
-        Ok(
-            match access::create(&services.store, services.now(), &principal(ctx)?.actor(), new).await {
-                Ok(made) => ApiKeyCreatePayload {
-                    api_key: Some(ApiKeyNode(made.key)),
-                    secret: Some(made.text),
-                    transaction: Some(made.transaction.into()),
-                    user_errors: Vec::new(),
-                },
-                Err(refused) => ApiKeyCreatePayload {
-                    user_errors: vec![access_refusal(&refused)?],
-                    ..ApiKeyCreatePayload::default()
-                },
+        let made = access::create(&services.store, services.now(), &principal(ctx)?.actor(), new).await;
+        services.keyring.forget();
+        Ok(match made {
+            Ok(made) => ApiKeyCreatePayload {
+                api_key: Some(ApiKeyNode(made.key)),
+                secret: Some(made.text),
+                transaction: Some(made.transaction.into()),
+                user_errors: Vec::new(),
             },
-        )
+            Err(refused) => ApiKeyCreatePayload {
+                user_errors: vec![access_refusal(&refused)?],
+                ..ApiKeyCreatePayload::default()
+            },
+        })
     }
 
     /// Revokes an API key for good. Needs the scope `admin`.

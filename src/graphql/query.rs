@@ -6,7 +6,7 @@ use super::consent::ConsentChangeNode;
 use super::customer::CustomerNode;
 use super::customers::{self, CustomerFilter, CustomerOrder};
 use super::decision::{DecisionNode, HeldItemNode, PathNode};
-use super::guard::Needs;
+use super::guard::{Needs, OfSubject};
 use super::job::JobNode;
 use super::kinds::IdentifierKind;
 use super::loaders::{CustomerOf, DecisionOf, JobOf, ProductOf, RecordOf, SourceOf, ask};
@@ -15,8 +15,8 @@ use super::record::{RecordNode, SourceNode};
 use super::rules::{self, IdentityRules, IdentityRulesInput, IdentitySimulation};
 use super::scalars::DateTime;
 use super::timeline::{EventNode, ProductNode, PurchaseNode};
-use super::{error, services};
-use crate::access::{self, Scope};
+use super::{error, personal, principal, services};
+use crate::access::{self, Principal, Scope};
 use crate::base::IdentifierId;
 use crate::base::paging::Slice;
 use crate::customer;
@@ -61,7 +61,7 @@ pub struct IdentifierInput {
 /// What can be asked.
 pub struct Query;
 
-/// What can be asked. Every field needs a key with the scope `read`; some need more.
+/// What can be asked. Every field but `me` needs a key with the scope `read`; some need more.
 #[Object]
 impl Query {
     /// The rules by which records become customers.
@@ -87,6 +87,27 @@ impl Query {
         node(ctx, &id).await.transpose()
     }
 
+    /// The customer whom a subject token speaks for: what a browser or an app may read; null when nobody has the token's identifier, or
+    /// it is blocked or held.
+    #[graphql(guard = "OfSubject")]
+    async fn me(&self, ctx: &Context<'_>) -> Option<Result<CustomerNode>> {
+        let found = async {
+            let Principal::Subject(subject) = principal(ctx)? else {
+                return Ok(None);
+            };
+            let identifier = IdentifierInput {
+                kind: subject.kind.into(),
+                value: subject.value.clone(),
+                namespace: Some(subject.namespace.clone()),
+            };
+            match identifier_id(services(ctx)?, "namespace", identifier)? {
+                Some(id) => owner_of(ctx, id).await,
+                None => Ok(None),
+            }
+        };
+        found.await.transpose()
+    }
+
     /// A customer by any id they ever had; null when nobody ever had it.
     #[graphql(guard = "Needs(Scope::Read)")]
     async fn customer(
@@ -101,7 +122,8 @@ impl Query {
         found.await.transpose()
     }
 
-    /// The customer whom an identifier belongs to; null when it belongs to nobody, is blocked or is held.
+    /// The customer whom an identifier belongs to; null when it belongs to nobody, is blocked or is held. To look somebody up by an e-mail
+    /// address or a telephone number needs the scope `read:pii`.
     #[graphql(guard = "Needs(Scope::Read)")]
     async fn customer_by(
         &self,
@@ -295,10 +317,18 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
 }
 
 async fn customer_by(ctx: &Context<'_>, identifier: IdentifierInput) -> Result<Option<CustomerNode>> {
+    if personal::is_personal(identifier.kind.into(), &identifier.value) {
+        personal::demand(ctx, "identifier")?;
+    }
+    match identifier_id(services(ctx)?, "identifier.namespace", identifier)? {
+        Some(id) => owner_of(ctx, id).await,
+        None => Ok(None),
+    }
+}
+
+/// Whom a value recognises.
+async fn owner_of(ctx: &Context<'_>, id: IdentifierId) -> Result<Option<CustomerNode>> {
     let services = services(ctx)?;
-    let Some(id) = identifier_id(services, "identifier.namespace", identifier)? else {
-        return Ok(None);
-    };
     let Some(owner) = read(identity::store::owner(services.store.reader(), id).await)? else {
         return Ok(None);
     };

@@ -5,6 +5,7 @@ use super::error;
 use super::kinds::{AliasPolicy, Channel, IdentifierKind, IdentifierState};
 use super::loaders::{CustomerOf, IdentifiersOf, SeenOf, SourceOf, ask, ask_many};
 use super::node_id::NodeId;
+use super::personal;
 use super::scalars::DateTime;
 use crate::base::SourceId;
 use crate::identity::{Identifier, Record};
@@ -93,14 +94,16 @@ impl RecordNode {
         source_node(ctx, self.0.source).await
     }
 
-    /// The source's own key for the person.
-    async fn external_key(&self) -> &str {
-        &self.0.external_key
+    /// The source's own key for the person. "***" for keys without `read:pii`.
+    async fn external_key(&self, ctx: &Context<'_>) -> Result<String> {
+        personal::free_text(ctx, &self.0.external_key)
     }
 
-    /// What the source last said, by trait.
-    async fn traits(&self) -> Json<Value> {
-        Json(Value::Object(self.0.traits.values()))
+    /// What the source last said, by trait. Each masked for keys that may not see it: what is no e-mail address or telephone number
+    /// is "***".
+    async fn traits(&self, ctx: &Context<'_>) -> Result<Json<Value>> {
+        let traits = personal::traits(ctx, self.0.traits.values()).await?;
+        Ok(Json(Value::Object(traits)))
     }
 
     /// The values it showed by which the person is recognised.
@@ -151,9 +154,13 @@ impl IdentifierNode {
         &self.0.namespace
     }
 
-    /// Normalised: an e-mail address in lower case, a phone number in E.164.
-    async fn value(&self) -> &str {
-        &self.0.value
+    /// Normalised: an e-mail address in lower case, a phone number in E.164. For keys without `read:pii` masked: `z***@e***.com`, the
+    /// last two digits of a number, "***" for every other kind.
+    async fn value(&self, ctx: &Context<'_>) -> Result<String> {
+        Ok(match personal::in_clear(ctx)? {
+            true => self.0.value.clone(),
+            false => personal::mask(self.0.kind, &self.0.value),
+        })
     }
 
     /// When it was first shown.

@@ -6,6 +6,7 @@ use super::error;
 use super::kinds::{Channel, EventKind};
 use super::loaders::{LinesOf, ProductOf, RecordOf, StandingOf, ask};
 use super::node_id::NodeId;
+use super::personal;
 use super::record::{RecordNode, source_node};
 use super::scalars::{DateTime, MoneyValue};
 use crate::base::RecordId;
@@ -89,14 +90,15 @@ impl EventNode {
         DateTime(self.0.received_at)
     }
 
-    /// Properties of a track, page or screen; traits of an identify or group.
-    async fn properties(&self) -> Json<Value> {
-        Json(self.0.properties.clone())
+    /// Properties of a track, page or screen; traits of an identify or group. For keys without `read:pii` their names, with masked
+    /// values; of an identify the traits that they may see as they are.
+    async fn properties(&self, ctx: &Context<'_>) -> Result<Json<Value>> {
+        personal::properties(ctx, self.0.kind, &self.0.properties).await.map(Json)
     }
 
-    /// `context` and every other field of the message.
-    async fn context(&self) -> Json<Value> {
-        Json(self.0.context.clone())
+    /// `context` and every other field of the message. For keys without `read:pii` the names of the fields, with masked values.
+    async fn context(&self, ctx: &Context<'_>) -> Result<Json<Value>> {
+        personal::json(ctx, &self.0.context).map(Json)
     }
 
     /// The record it was told about.

@@ -2,6 +2,7 @@
 
 use super::error;
 use super::loaders::{SourceOf, TraitsOf, ask, ask_many};
+use super::personal;
 use super::record::SourceNode;
 use super::scalars::DateTime;
 use crate::base::{CustomerId, RecordId, SourceId};
@@ -24,7 +25,7 @@ const MAX_ALTERNATIVES: usize = 100;
 pub struct TraitNode {
     /// The name as it was asked for; the one under which it is kept where all were asked for.
     pub name: String,
-    /// The value that survived; null when it was cleared, or when the surviving object does not hold what was asked for inside it.
+    /// The value that survived, masked for keys that may not see it; null when it was cleared, or when the surviving object does not hold what was asked for inside it.
     pub value: Option<Json<Value>>,
     /// Whose statement survived.
     pub source: SourceNode,
@@ -40,7 +41,7 @@ pub struct TraitNode {
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(name = "TraitAlternative")]
 pub struct TraitAlternativeNode {
-    /// The value it states; null when it took its value back.
+    /// The value it states, masked for keys that may not see it; null when it took its value back.
     pub value: Option<Json<Value>>,
     /// Whose statement it is.
     pub source: SourceNode,
@@ -73,7 +74,27 @@ pub async fn some(ctx: &Context<'_>, customer: CustomerId, names: Option<Vec<Str
     let survivorship = Survivorship::parse(&standing.rules.golden).map_err(error::internal)?;
     let telling = Telling::new(&said, &sources, survivorship)?;
     let names = names.unwrap_or_else(|| telling.all_names());
-    names.into_iter().filter_map(|name| telling.tell(name).transpose()).collect()
+    let mut told = Vec::with_capacity(names.len());
+    for name in names {
+        if let Some(mut node) = telling.tell(name)? {
+            node.mask(ctx).await?;
+            told.push(node);
+        }
+    }
+    Ok(told)
+}
+
+impl TraitNode {
+    /// Leaves of the values what the asker may see.
+    async fn mask(&mut self, ctx: &Context<'_>) -> Result<()> {
+        let overruled = self.alternatives.iter_mut().map(|alternative| &mut alternative.value);
+        for value in std::iter::once(&mut self.value).chain(overruled) {
+            if let Some(Json(seen)) = value.take() {
+                *value = Some(Json(personal::of_trait(ctx, canonical_name(&self.name), seen).await?));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The attributes a name may be about: itself, and what it reaches into.

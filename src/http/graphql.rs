@@ -5,7 +5,8 @@
 
 use super::Doors;
 use super::body::{self, BodyError};
-use crate::access::Principal;
+use super::cors;
+use crate::access::Holder;
 use crate::graphql::{Answer, RequestBody, execute};
 use crate::store::StoreError;
 use axum::body::Body;
@@ -28,7 +29,12 @@ enum MediaType {
 }
 
 pub async fn post(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
-    let Some(media_type) = accepted(&headers) else {
+    let response = answer(&doors, &headers, body).await;
+    cors::readable(&doors, &headers, response).await
+}
+
+async fn answer(doors: &Doors, headers: &HeaderMap, body: Body) -> Response {
+    let Some(media_type) = accepted(headers) else {
         return refuse(
             MediaType::Json,
             StatusCode::NOT_ACCEPTABLE,
@@ -55,7 +61,7 @@ pub async fn post(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Bod
             );
         }
     };
-    if !sends_json(&headers) {
+    if !sends_json(headers) {
         return refuse(
             media_type,
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -63,8 +69,8 @@ pub async fn post(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Bod
             "send content-type: application/json",
         );
     }
-    let principal = match principal(&doors, &headers).await {
-        Ok(Principal::Anonymous) => {
+    let principal = match caller(doors, headers).await {
+        Ok(Caller::Nobody) => {
             let mut response = refuse(
                 media_type,
                 StatusCode::UNAUTHORIZED,
@@ -76,7 +82,7 @@ pub async fn post(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Bod
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
         }
-        Ok(Principal::Ingest) => {
+        Ok(Caller::WriteKey) => {
             return refuse(
                 media_type,
                 StatusCode::FORBIDDEN,
@@ -84,7 +90,17 @@ pub async fn post(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Bod
                 "a write key can only send events: use an API key",
             );
         }
-        Ok(principal) => principal,
+        Ok(Caller::Holder(holder)) => match cors::origin(headers) {
+            Some(origin) if !holder.may_be_used_by(origin) && (holder.is_subject() || !cors::is_own(headers, origin)) => {
+                return refuse(
+                    media_type,
+                    StatusCode::FORBIDDEN,
+                    "ORIGIN_NOT_ALLOWED",
+                    "this key may not be used from pages of this origin: list it in allowedOrigins of a key",
+                );
+            }
+            _ => holder.principal,
+        },
         Err(error) => {
             tracing::warn!(%error, "the database did not answer for a key");
             return refuse(
@@ -119,24 +135,29 @@ pub async fn method_not_allowed() -> Response {
     response
 }
 
-async fn principal(doors: &Doors, headers: &HeaderMap) -> Result<Principal, StoreError> {
+/// Who sent a request.
+enum Caller {
+    /// Without a key or token that works.
+    Nobody,
+    /// With a source's write key, which can only send.
+    WriteKey,
+    Holder(Holder),
+}
+
+async fn caller(doors: &Doors, headers: &HeaderMap) -> Result<Caller, StoreError> {
     let value = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let Some(key) = value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")) else {
-        return Ok(Principal::Anonymous);
+        return Ok(Caller::Nobody);
     };
     let now = doors.services.now();
-    if let Some(principal) = doors.services.keyring.recognise(key, now).await? {
-        return Ok(principal);
+    if let Some(holder) = doors.services.keyring.recognise(key, now).await? {
+        return Ok(Caller::Holder(holder));
     }
     let is_write_key = doors.services.sources.find(key, now).await?.is_some();
-    Ok(if is_write_key {
-        Principal::Ingest
-    } else {
-        Principal::Anonymous
-    })
+    Ok(if is_write_key { Caller::WriteKey } else { Caller::Nobody })
 }
 
 fn sends_json(headers: &HeaderMap) -> bool {

@@ -2,6 +2,7 @@
 
 mod body;
 mod console;
+mod cors;
 mod graphql;
 mod health;
 mod observe;
@@ -45,7 +46,12 @@ pub struct TrackingOptions {
 pub fn router(doors: Doors) -> Router {
     let doors = Arc::new(doors);
     let mut router = Router::new()
-        .route("/graphql", post(graphql::post).fallback(graphql::method_not_allowed))
+        .route(
+            "/graphql",
+            post(graphql::post)
+                .options(cors::preflight)
+                .fallback(graphql::method_not_allowed),
+        )
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(observe::metrics_page))

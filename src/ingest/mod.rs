@@ -6,6 +6,7 @@
 
 pub mod body;
 pub mod catalogue;
+pub mod classify;
 mod commerce;
 pub mod consent;
 pub mod item;

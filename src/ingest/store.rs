@@ -5,13 +5,13 @@ use super::catalogue::{EventSeen, TraitSeen};
 use crate::base::paging::{Page, Slice};
 use crate::base::{Instant, SourceId};
 use crate::store::{Rows, Store, StoreError, any_of, ids_value};
-use entity::{event_definition, rejected_item, source, trait_definition};
+use entity::{DataClass, event_definition, rejected_item, source, trait_definition};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait as _};
 use sea_orm::{
     ActiveEnum as _, ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _,
     IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A refused item keeps this much of its text.
 const KEPT_PAYLOAD_BYTES: usize = 32 * 1024;
@@ -175,6 +175,29 @@ pub async fn count_rejected(db: &impl ConnectionTrait, filter: &RejectedFilter, 
         .filter(rejected_filter(filter))
         .limit(limit);
     Ok(ids.into_tuple::<uuid::Uuid>().all(db).await?.len() as u64)
+}
+
+/// One trait of the catalogue; none when no source has sent it.
+pub(super) async fn trait_definition(
+    db: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<trait_definition::Model>, StoreError> {
+    Ok(trait_definition::Entity::find_by_id(name).one(db).await?)
+}
+
+pub(super) async fn set_class(db: &impl ConnectionTrait, name: &str, class: DataClass) -> Result<(), StoreError> {
+    let update = trait_definition::Entity::update_many().col_expr(trait_definition::Column::Class, Expr::value(class.to_value()));
+    update.filter(trait_definition::Column::Name.eq(name)).exec(db).await?;
+    Ok(())
+}
+
+/// The traits that somebody gave another class than the default one: a handful.
+pub async fn trait_classes(db: &impl ConnectionTrait) -> Result<HashMap<String, DataClass>, StoreError> {
+    let query = trait_definition::Entity::find().select_only();
+    let query = query.columns([trait_definition::Column::Name, trait_definition::Column::Class]);
+    let query = query.filter(trait_definition::Column::Class.ne(DataClass::Pii));
+    let classes: Vec<(String, DataClass)> = query.into_tuple().all(db).await?;
+    Ok(classes.into_iter().collect())
 }
 
 /// The catalogue of traits in whole.

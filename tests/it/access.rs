@@ -399,7 +399,7 @@ on_both! {
 }
 
 /// Every row of every table as text; for SQLite the bytes of its files, free pages and log included.
-async fn everything_stored(app: &TestApp) -> String {
+pub async fn everything_stored(app: &TestApp) -> String {
     let db = app.server.services.store.reader();
     let texts = async |sql: String| {
         let rows = db
@@ -434,6 +434,7 @@ fn guards() -> BTreeMap<String, Scope> {
         ("identity", "\nimpl Mending {"),
         ("rules", "\nimpl Ruling {"),
         ("consent", "\nimpl Consenting {"),
+        ("classify", "\nimpl Classifying {"),
     ];
     for (file, begin) in roots {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/graphql/{file}.rs"));
@@ -445,6 +446,11 @@ fn guards() -> BTreeMap<String, Scope> {
                 let name = part.split('(').next().unwrap();
                 // From the end of the field before it, so that one guard never counts for two.
                 let attributes = before.rsplit("\n    }\n").next().unwrap();
+                // It asks for a token and no key has one: see `frontends`.
+                if name == "me" && attributes.contains("guard = \"OfSubject\"") {
+                    before = part;
+                    continue;
+                }
                 let scope = attributes
                     .split("guard = \"Needs(Scope::")
                     .nth(1)
@@ -468,13 +474,13 @@ fn camel_case(name: &str) -> String {
 }
 
 /// A root field as the schema tells it: its name, whether it changes anything, and an operation that asks for it.
-struct RootField {
-    name: String,
+pub struct RootField {
+    pub name: String,
     is_mutation: bool,
-    operation: String,
+    pub operation: String,
 }
 
-async fn root_fields() -> Vec<RootField> {
+pub async fn root_fields() -> Vec<RootField> {
     let of_type = "kind name ofType { kind name ofType { kind name } }";
     let input = format!("name defaultValue type {{ {of_type} }}");
     let query = format!(
@@ -543,6 +549,7 @@ async fn every_root_field_has_a_guard_and_only_a_fitting_scope_passes_it() {
     let app = TestApp::new(Backend::Sqlite).await;
     let guards = guards();
     let fields = root_fields().await;
+    let fields: Vec<_> = fields.into_iter().filter(|field| field.name != "me").collect();
     let mut names: Vec<_> = fields.iter().map(|field| field.name.clone()).collect();
     names.sort();
     assert_eq!(guards.keys().cloned().collect::<Vec<_>>(), names);

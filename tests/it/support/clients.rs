@@ -77,6 +77,28 @@ pub fn python_clients() -> PathBuf {
     folder.clone().unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The folder with the example page, built by the first call; its types are made from the schema that is checked in.
+pub fn example_web() -> PathBuf {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/web");
+        let clients = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
+        let folder = clients.join("web");
+        let _one_at_a_time = lock(&clients.join("web.lock"))?;
+        for part in ["", "src"] {
+            copy_changed(&sources.join(part), &folder.join(part)).map_err(|error| format!("copying the example: {error}"))?;
+        }
+        install_node_clients(&folder)?;
+        let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema.graphql");
+        run(Command::new("npm")
+            .args(["run", "build"])
+            .env("TRIBUTARY_SCHEMA", schema)
+            .current_dir(&folder))?;
+        Ok(folder)
+    });
+    folder.clone().unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// Brings the scripts into the work folder and installs what they import. The work folder stays from run to run, and other
 /// test processes wait or find it ready.
 fn prepare(kind: &str, install: fn(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
@@ -152,14 +174,14 @@ fn read(file: &Path) -> Result<String, String> {
     fs::read_to_string(file).map_err(|error| format!("reading {}: {error}", file.display()))
 }
 
-struct Ended {
-    success: bool,
-    stdout: String,
-    stderr: String,
+pub struct Ended {
+    pub success: bool,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 /// Runs a command to its end, or ends it after `limit`. Both outputs are drained all the while: a full pipe would hold it.
-fn run_for(limit: Duration, command: &mut Command) -> Result<Ended, String> {
+pub fn run_for(limit: Duration, command: &mut Command) -> Result<Ended, String> {
     let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().map_err(|error| format!("could not be started: {error}"))?;
     let stdout = drain(child.stdout.take().expect("stdout is piped"));
