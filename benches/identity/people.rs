@@ -111,6 +111,7 @@ impl Saying {
             traits,
             identifiers,
             order: None,
+            consents: Vec::new(),
             properties: properties.as_object().cloned().unwrap_or_default(),
             context: Map::new(),
         }

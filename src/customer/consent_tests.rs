@@ -210,7 +210,7 @@ proptest! {
     fn people_can_opt_in_again(consents in histories(), channel in prop::sample::select(CHANNELS.to_vec())) {
         // An answer for a customer goes to every record they have.
         let records: BTreeSet<RecordId> = consents.iter().map(|consent| consent.key.record).collect();
-        let mut after = consents.clone();
+        let mut after = consents;
         for of in ["ANY", channel] {
             after.extend(records.iter().map(|record| Consent { key: ConsentKey { record: *record, id: ConsentId(Uuid::max()) }, ..said(0, of, Granted, 1000) }));
         }
@@ -226,7 +226,7 @@ proptest! {
 
     #[test]
     fn repetitions_may_be_left_out_in_whatever_order_they_arrive(consents in histories(), places in any::<prop::sample::Index>(), groups in 1..4_usize) {
-        let mut arriving = consents.clone();
+        let mut arriving = consents;
         if !arriving.is_empty() {
             let count = arriving.len();
             arriving.rotate_left(places.index(count));
