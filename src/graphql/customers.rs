@@ -8,12 +8,11 @@ use super::personal;
 use super::query::{IdentifierInput, identifier_id};
 use super::scalars::DateTime;
 use super::{error, services};
-use crate::access::Scope;
 use crate::base::paging::Page;
 use crate::customer::listing::{Beginning, Filter, Order, Place};
 use crate::customer::store::listing;
 use crate::ingest::traits::canonical_name;
-use async_graphql::{Context, Enum, Guard as _, ID, InputObject, Json, Result};
+use async_graphql::{Context, Enum, ID, InputObject, Json, Result};
 use serde_json::Value;
 use std::sync::Arc;
 
