@@ -12,4 +12,4 @@ mod store;
 pub use audit::{note_deed, record_deed};
 pub use principal::{Actor, Principal, Scope};
 pub use service::{AccessError, Keyring, NewKey, NewKeyAnswer, create, revoke};
-pub use store::keys;
+pub use store::{deeds, keys};
