@@ -8,6 +8,7 @@ mod crash;
 mod crowd;
 mod ddl;
 mod decisions;
+mod demo;
 mod doors;
 mod gate;
 mod histories;

@@ -70,7 +70,7 @@ mod tests {
             [chance.below(1000), chance.below(1000), chance.below(1000)]
         };
         // Written down once: another answer on another machine or after a change would be another company.
-        assert_eq!(draws(1, "person", 7), [0, 0, 0]);
+        assert_eq!(draws(1, "person", 7), [373, 20, 420]);
         assert_ne!(draws(1, "person", 7), draws(2, "person", 7));
         assert_ne!(draws(1, "person", 7), draws(1, "person", 8));
         assert_ne!(draws(1, "person", 7), draws(1, "life", 7));

@@ -28,7 +28,7 @@ pub struct Demo {
     /// Another seed is another company.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Who people are and what they buy, without visits and opened mail: about ten messages for each instead of fifty.
+    /// Who people are and what they buy, without visits and opened mail: about ten messages for each instead of forty.
     #[arg(long)]
     lean: bool,
     /// The last instant of which anything is told: 2026-06-01 or 2026-06-01T12:00:00Z. By default now.
