@@ -109,12 +109,12 @@ on_both! {
             "{:?}: {counts:?}; 300 people, {records} records, {customers} customers, precision {precision:.4}, recall {recall:.4}",
             app.server.services.store.backend()
         );
-        assert!(precision > 0.93 && recall > 0.80, "{precision} {recall}");
-        assert!((290..420).contains(&customers), "{customers}");
+        assert!(precision > 0.95 && recall > 0.85, "{precision} {recall}");
+        assert!((310..400).contains(&customers), "{customers}");
 
+        assert_eq!(queries(tour::queries()).len(), 5);
         for query in queries(tour::queries()) {
-            let data = app.ask(&query).await;
-            assert!(!data.to_string().contains("null}") || data["customerBy"].is_object(), "{query}: {data}");
+            app.ask(&query).await;
         }
         let held = app.ask("{ heldItems(first: 20) { nodes { id } } }").await;
         assert!(!held["heldItems"]["nodes"].as_array().unwrap().is_empty(), "the number of the shops is held");

@@ -182,7 +182,7 @@ impl Life<'_> {
         match self.chance.below(100) {
             0..45 => traits["phone"] = self.phone_given().into(),
             45..52 => traits["phone"] = "000000".into(),
-            52..62 => traits["phone"] = SHOP_PHONE.into(),
+            52..72 => traits["phone"] = SHOP_PHONE.into(),
             _ => {}
         }
         self.teller.identify(Channel::Pos, at, traits);

@@ -22,7 +22,7 @@ pub fn queries() -> &'static str {
   } }
 
   # Why that customer is what it is
-  query { customerBy(identifier: { kind: USER_ID, value: "C-000101" }) { displayName identityHistory(first: 20) { nodes { at kind because } } } }
+  query { customerBy(identifier: { kind: USER_ID, value: "C-000101" }) { displayName identityHistory(first: 20) { nodes { occurredAt kind because } } } }
 
   # The number of the shops, which clerks gave for people without one, until it was held for being everybody's
   query { heldItems(first: 20) { nodes { id reason } } }
