@@ -1,7 +1,8 @@
 //! The demo company: loaded once through the same intake as any channel, mostly joined rightly, and questionable where it says so.
 
+use super::support::app::START;
 use super::support::process::command;
-use super::support::{Backend, TestApp, on_both};
+use super::support::{TestApp, on_both};
 use sea_orm::prelude::Uuid;
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::json;
