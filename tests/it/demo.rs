@@ -148,7 +148,7 @@ on_both! {
     }
 
     async fn an_interrupted_load_goes_on_with_the_company_that_was_begun(app: TestApp) {
-        let plan = plan(400, Detail::Lean);
+        let plan = plan(1_200, Detail::Lean);
         let (begun, mut is_begun) = tokio::sync::mpsc::unbounded_channel();
         let server = &app.server;
         tokio::select! {
