@@ -15,4 +15,4 @@ pub mod token;
 pub use audit::{note_deed, record_deed};
 pub use principal::{Actor, Principal, Scope, Subject};
 pub use service::{AccessError, Holder, Keyring, NewKey, NewKeyAnswer, create, revoke};
-pub use store::keys;
+pub use store::{deeds, keys};

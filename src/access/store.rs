@@ -15,6 +15,16 @@ pub(super) async fn insert_audit(db: &impl ConnectionTrait, model: audit::Model)
     Ok(())
 }
 
+/// Every deed of one kind, the oldest first: for kinds of which there are few.
+pub async fn deeds(db: &impl ConnectionTrait, action: &str) -> Result<Vec<audit::Model>, StoreError> {
+    let query = audit::Entity::find().filter(audit::Column::Action.eq(action));
+    Ok(query
+        .order_by_asc(audit::Column::At)
+        .order_by_asc(audit::Column::Id)
+        .all(db)
+        .await?)
+}
+
 pub(super) async fn insert_key(db: &impl ConnectionTrait, model: api_key::Model) -> Result<(), StoreError> {
     model.into_active_model().reset_all().insert(db).await?;
     Ok(())

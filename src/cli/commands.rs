@@ -6,7 +6,7 @@ use super::value::{self, ValueCommand};
 use super::{demo, rebuild, telemetry, test};
 use crate::access::{self, Actor, NewKey, Scope};
 use crate::base::paging::Page;
-use crate::base::{Clock, Ids, Instant};
+use crate::base::{Clock, Ids, Instant, Stopwatch};
 use crate::graphql;
 use crate::identity::store::decisions;
 use crate::ingest;
@@ -25,6 +25,7 @@ use std::path::PathBuf;
     version,
     after_help = "Examples:
   tributary serve --demo                                    try it, with demo data, on http://127.0.0.1:8080
+  tributary demo --people 5000                              the same company, larger, in a database of yours
   tributary source add --key web --name \"Web shop\" --channel web
   tributary key create --name \"back office\" --scope read --scope read:pii
   tributary value score --transactions orders.csv --out scores.csv --report report.json
@@ -52,6 +53,9 @@ enum Command {
   tributary serve --bind 0.0.0.0:8080 --database-url postgres://tributary@db/tributary
   tributary serve --demo                                    a small company to look at, in ./tributary-demo.db")]
     Serve(Serve),
+    /// Load an invented company into the database, or write it into files.
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::Demo),
     /// Bring the database's schema up to date.
     #[command(after_help = "Examples:
   tributary migrate --database-url postgres://tributary@db/tributary
@@ -100,7 +104,7 @@ struct Serve {
     /// Address and port to listen on.
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<String>,
-    /// Feed a small demo company into a database of its own, and print where to look.
+    /// Load a small demo company into a database of its own, once, and print where to look.
     #[arg(long)]
     demo: bool,
 }
@@ -210,6 +214,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     telemetry::start(&settings.log);
     match cli.command {
         Command::Serve(serve) => run_server(settings, serve.demo).await,
+        Command::Demo(demo) => demo::run(&settings, &demo).await,
         Command::Migrate { check } => migrate(&settings, check).await,
         Command::Schema | Command::Value(_) => Ok(()),
         Command::Source(command) => source(&opened(&settings).await?, command).await,
@@ -242,8 +247,10 @@ async fn run_server(settings: Settings, is_demo: bool) -> anyhow::Result<()> {
     let server = Server::start(&settings, store, Clock::System).await?;
     tracing::info!(address = %server.address, "listening");
     if is_demo {
-        demo::feed(&server).await?;
-        demo::print_tour(&server, &settings.auth.admin_key);
+        if let Err(error) = show_demo(&server, &settings).await {
+            server.stop().await?;
+            return Err(error);
+        }
     } else {
         say!("tributary listens on http://{}", server.address);
     }
@@ -254,6 +261,23 @@ async fn run_server(settings: Settings, is_demo: bool) -> anyhow::Result<()> {
         () = signals.first() => bail!("stopped at once by a second signal"),
     }
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Loads the demo company unless it is there, and says where to look.
+async fn show_demo(server: &Server, settings: &Settings) -> anyhow::Result<()> {
+    let watch = Stopwatch::start();
+    let services = &server.services;
+    let wish = demo::load::Wish {
+        plan: demo::small(services.now()),
+        beside_other_data: false,
+        any: true,
+    };
+    let loaded = demo::load::load(services, &server.intake, wish, 2, demo::progress(watch)).await?;
+    say!("{}", demo::tour::questions(&loaded.company, services.store.hash_key()));
+    say!("{}", demo::tour::queries());
+    say!("{}\n", demo::summary(services, &loaded, watch).await?);
+    demo::tour::print_doors(&server.address, &settings.auth.admin_key);
     Ok(())
 }
 

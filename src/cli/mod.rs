@@ -15,7 +15,7 @@ macro_rules! complain {
     }};
 }
 mod commands;
-mod demo;
+pub mod demo;
 mod rebuild;
 mod rules;
 mod scratch;

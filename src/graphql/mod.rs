@@ -34,7 +34,7 @@ mod timeline;
 mod traits;
 
 pub use execute::{Answer, Door, GraphqlOptions, RequestBody};
-pub use node_id::is_node_id;
+pub use node_id::{NodeId, is_node_id};
 
 use crate::access::Principal;
 use crate::pipeline::Services;

@@ -9,6 +9,7 @@ mod crash;
 mod crowd;
 mod ddl;
 mod decisions;
+mod demo;
 mod doors;
 mod frontends;
 mod gate;

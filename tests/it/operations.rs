@@ -589,6 +589,7 @@ fn every_command_explains_itself_with_an_example() {
     assert_eq!(code, Some(0));
     for line in [
         "serve    Run the server",
+        "demo     Load an invented company into the database, or write it into files",
         "migrate  Bring the database's schema up to date",
         "schema   Print the GraphQL schema",
         "source   The systems that send data",
@@ -597,7 +598,7 @@ fn every_command_explains_itself_with_an_example() {
     ] {
         assert!(out.lines().any(|own| own.trim() == line), "{line} in\n{out}");
     }
-    let commands = "serve|migrate|schema|doctor|source add|source list|key create|key list|key revoke";
+    let commands = "serve|demo|migrate|schema|doctor|source add|source list|key create|key list|key revoke";
     for name in commands.split('|') {
         let arguments: Vec<&str> = name.split(' ').chain(["--help"]).collect();
         let (out, _, code) = told(command(&arguments, &[]));
