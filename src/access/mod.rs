@@ -9,7 +9,7 @@ mod principal;
 mod service;
 mod store;
 
-pub use audit::{note_deed, record_deed};
+pub use audit::{note_deed, record_deed, redact_deeds};
 pub use principal::{Actor, Principal, Scope};
 pub use service::{AccessError, Keyring, NewKey, NewKeyAnswer, create, revoke};
 pub use store::keys;

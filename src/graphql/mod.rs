@@ -7,6 +7,7 @@ mod catalogue;
 mod connection;
 mod customer;
 mod decision;
+mod erasure;
 mod error;
 pub mod execute;
 pub mod gate;

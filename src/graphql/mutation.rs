@@ -1,6 +1,7 @@
 //! What can be changed. Object first, one `input`, and a payload with the object, the transaction and the refusals.
 
 use super::catalogue::ApiKeyNode;
+use super::erasure::Erasing;
 use super::error::{self, UserError};
 use super::guard::Needs;
 use super::identity::Mending;
@@ -130,7 +131,7 @@ pub struct ApiKeyRevokePayload {
 
 /// What can be changed. Expected refusals are in `userErrors`; then nothing was changed.
 #[derive(Default, MergedObject)]
-pub struct Mutation(Administration, Ingestion, Mending, Ruling);
+pub struct Mutation(Administration, Ingestion, Mending, Ruling, Erasing);
 
 /// Mutations of sources and keys.
 #[derive(Default)]

@@ -10,6 +10,7 @@ mod commerce;
 pub mod item;
 pub mod json;
 pub mod message;
+pub mod prune;
 pub mod segment;
 pub mod source;
 pub mod store;

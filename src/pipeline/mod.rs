@@ -2,11 +2,12 @@
 //!
 //! `intake` turns accepted messages into records, events, purchases and customers in one commit; `queue` groups what arrives together
 //! into one such commit; `records` takes what servers send of many people at once; `mend` carries out what people decide
-//! about who is who; `unify` lets customers follow their records;
+//! about who is who; `erase` lets a person go, and the history of the others stay; `unify` lets customers follow their records;
 //! `rules` publishes other rules and says beforehand what they would change; `scenario` plays small histories through these verbs and compares what became of them, for who tests rules;
 //! `rebuild` folds all of it again and compares;
 //! `timeline` puts what the features know of a customer into one list; `jobs` names what is done in the background.
 
+pub mod erase;
 pub mod intake;
 pub mod jobs;
 pub mod mend;

@@ -433,6 +433,7 @@ fn guards() -> BTreeMap<String, Scope> {
         ("ingest", "\nimpl Ingestion {"),
         ("identity", "\nimpl Mending {"),
         ("rules", "\nimpl Ruling {"),
+        ("erasure", "\nimpl Erasing {"),
     ];
     for (file, begin) in roots {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/graphql/{file}.rs"));

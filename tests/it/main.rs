@@ -9,6 +9,7 @@ mod crowd;
 mod ddl;
 mod decisions;
 mod doors;
+mod erasure;
 mod gate;
 mod histories;
 mod intake;

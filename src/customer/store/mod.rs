@@ -1,6 +1,7 @@
 //! Every statement of customers, events, purchases and products.
 
 mod customers;
+pub mod erased;
 mod events;
 mod purchases;
 pub mod whole;
