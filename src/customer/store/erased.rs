@@ -64,6 +64,18 @@ pub async fn release_products(db: &impl ConnectionTrait, products: &BTreeSet<Pro
     Ok(done.rows_affected())
 }
 
+/// Products that these records bought are no longer compared with their descriptions: some of those are about to go.
+pub async fn mark_products(db: &impl ConnectionTrait, records: &BTreeSet<RecordId>) -> Result<(), StoreError> {
+    let backend = db.get_database_backend();
+    let sql = format!(
+        "INSERT INTO erased_product (id) SELECT DISTINCT product_id FROM purchase_line WHERE {} ON CONFLICT (id) DO NOTHING",
+        any_of(backend, "record_id", 1)
+    );
+    let values = [ids_value(backend, records.iter().map(|id| id.0))];
+    db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    Ok(())
+}
+
 /// Products that an erased order described.
 pub async fn released_products(db: &impl ConnectionTrait) -> Result<BTreeSet<Uuid>, StoreError> {
     let statement = Statement::from_string(db.get_database_backend(), "SELECT id FROM erased_product");

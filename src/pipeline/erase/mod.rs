@@ -14,6 +14,7 @@ pub use work::{JOB_KIND, Step, carry_through};
 use crate::access::{note_deed, record_deed};
 use crate::base::{CustomerId, DecisionId, IdentifierId, Instant, JobId, RecordId};
 use crate::customer::store::delete_customers;
+use crate::customer::store::erased::mark_products;
 use crate::feed::{Change, Log, TransactionId};
 use crate::identity::decision::NewDecision;
 use crate::identity::store::erased::{self, ErasedLink, ErasedRecord, ErasedValue, Erasure, packed};
@@ -299,6 +300,7 @@ async fn write(
     let remembered: BTreeSet<uuid::Uuid> = person.gone().filter(is_decided).map(|value| value.id).collect();
     erased::bury_values(tx, &values, &remembered).await?;
     delete_customers(tx, &[customer]).await?;
+    mark_products(tx, &person.records).await?;
     erased::end_decisions(tx, &person.records, now.micros(), doer.actor.as_str()).await?;
     decisions::insert(tx, std::slice::from_ref(&decision)).await?;
     let object = format!("erasure:{erasure_id}");
