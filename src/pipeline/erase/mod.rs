@@ -263,12 +263,14 @@ async fn write(
         )
     };
     let erasure_id = ids.time_ordered(now);
+    let silenced = erased::end_decisions(tx, &person.records, now.micros(), doer.actor.as_str()).await?;
     let values = person.judged_values(&rules, erasure_id);
     let counts = BTreeMap::from([
         ("customer", 1),
         ("record", person.stored.len()),
         ("link", person.links.len()),
         ("identifier", values.len()),
+        ("identity_decision", usize::try_from(silenced).unwrap_or(usize::MAX)),
     ]);
     let input = json!({"erasure": erasure_id.to_string(), "counts": counts});
     let job = job::enqueue(tx, &NewJob::new(ids, now, JOB_KIND, input, doer.actor.to_string())).await?;
@@ -301,7 +303,6 @@ async fn write(
     erased::bury_values(tx, &values, &remembered).await?;
     delete_customers(tx, &[customer]).await?;
     mark_products(tx, &person.records).await?;
-    erased::end_decisions(tx, &person.records, now.micros(), doer.actor.as_str()).await?;
     decisions::insert(tx, std::slice::from_ref(&decision)).await?;
     let object = format!("erasure:{erasure_id}");
     let detail = json!({"reason": reason, "records": person.records.len()});
