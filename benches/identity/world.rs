@@ -118,6 +118,7 @@ impl World {
                     arrival,
                     traits,
                     was_customer: own.0 == id.0,
+                    siblings: 0,
                 };
                 stored.records.insert(id, (new, message));
             }

@@ -18,6 +18,7 @@ mod m20261122_000007_job;
 mod m20261122_000008_decisions;
 mod m20261122_000009_history;
 mod m20261122_000010_consent;
+mod m20261122_000011_erasure;
 mod m20261122_000012_timeline;
 mod m20261122_000013_lists;
 mod m20261122_000015_subject_keys;
@@ -32,7 +33,7 @@ pub enum Distribution {
 }
 
 /// The distribution column of every table. The DDL lint refuses a table that is missing here and a unique key without its column.
-pub const DISTRIBUTION: [(&str, Distribution); 25] = [
+pub const DISTRIBUTION: [(&str, Distribution); 33] = [
     ("installation", Distribution::Reference),
     ("change", Distribution::By("tx_id")),
     ("change_tx", Distribution::By("tx_id")),
@@ -57,6 +58,14 @@ pub const DISTRIBUTION: [(&str, Distribution); 25] = [
     ("product", Distribution::Reference),
     ("consent", Distribution::By("record_id")),
     ("job", Distribution::By("id")),
+    ("erasure", Distribution::By("id")),
+    ("suppression", Distribution::By("id")),
+    ("erased_record", Distribution::By("id")),
+    ("erased_link", Distribution::By("record_id")),
+    ("erased_value", Distribution::By("id")),
+    ("erased_statement", Distribution::By("record_id")),
+    ("erased_event", Distribution::By("record_id")),
+    ("erased_product", Distribution::By("id")),
     ("seaql_migrations", Distribution::Reference),
 ];
 
@@ -77,6 +86,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000008_decisions::Migration),
             Box::new(m20261122_000009_history::Migration),
             Box::new(m20261122_000010_consent::Migration),
+            Box::new(m20261122_000011_erasure::Migration),
             Box::new(m20261122_000012_timeline::Migration),
             Box::new(m20261122_000013_lists::Migration),
             Box::new(m20261122_000015_subject_keys::Migration),

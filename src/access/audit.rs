@@ -4,8 +4,8 @@ use super::Actor;
 use super::store;
 use crate::base::{Ids, Instant};
 use crate::feed::{Log, TransactionId};
-use crate::store::StoreError;
-use sea_orm::DatabaseTransaction;
+use crate::store::{Rows, StoreError};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 use serde_json::Value;
 
 /// Records a deed that changes definitions and no customer: its row in `audit`, and its transaction in the log. The last statement of
@@ -41,4 +41,20 @@ pub async fn note_deed(
         detail,
     };
     store::insert_audit(tx, model).await
+}
+
+/// Takes the details out of deeds about these objects: who did what and when stays.
+pub async fn redact_deeds(db: &impl ConnectionTrait, objects: &[String]) -> Result<u64, StoreError> {
+    if objects.is_empty() {
+        return Ok(0);
+    }
+    let backend = db.get_database_backend();
+    let (relation, values) = Rows::new().text("object", objects.iter().cloned()).relation(backend);
+    let text = match backend {
+        DbBackend::Postgres => r#"'{"redacted": true}'::jsonb"#,
+        _ => r#"'{"redacted": true}'"#,
+    };
+    let sql = format!("UPDATE audit SET detail = {text} WHERE object IN (SELECT object FROM {relation}) AND detail <> {text}");
+    let done = db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    Ok(done.rows_affected())
 }

@@ -43,6 +43,11 @@ impl Log {
         }
     }
 
+    /// Of the transaction it is about.
+    pub fn id(&self) -> TransactionId {
+        self.id
+    }
+
     pub fn note(&mut self, change: Change) {
         self.changes.push(change);
     }

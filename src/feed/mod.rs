@@ -5,5 +5,7 @@
 //! Readers, wake-ups and retention are to come; whoever writes is unaffected by them.
 
 mod append;
+mod redact;
 
 pub use append::{Change, Log, TransactionId};
+pub use redact::{redact_all, redact_customers};

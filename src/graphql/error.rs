@@ -114,6 +114,8 @@ pub enum ErrorCode {
     NestedTooDeep,
     /// Of an item: the database refused it, or a part of it; the rest of it may be stored, and sending it again is safe.
     NotStorable,
+    /// Of an item: it is about somebody who was erased, and nothing of it was stored.
+    Suppressed,
 }
 
 impl ErrorCode {

@@ -390,7 +390,7 @@ fn both<A, B>(one: &str, a: Result<A, String>, other: &str, b: Result<B, String>
     Ok((a, b))
 }
 
-fn named(input: IdentifierInput) -> Result<(entity::IdentifierKind, String, String), UserError> {
+pub(super) fn named(input: IdentifierInput) -> Result<(entity::IdentifierKind, String, String), UserError> {
     let IdentifierInput { kind, value, namespace } = input;
     let (kind, namespace): (entity::IdentifierKind, _) = (kind.into(), namespace.unwrap_or_default());
     if kind == entity::IdentifierKind::ExternalId && namespace.is_empty() {

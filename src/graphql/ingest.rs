@@ -177,7 +177,7 @@ impl Receipt {
             Ok(Outcome::Accepted) => ReceiptStatus::Accepted,
             Ok(Outcome::Held) => ReceiptStatus::Held,
             Ok(Outcome::Duplicate) => ReceiptStatus::Duplicate,
-            Err(_) => ReceiptStatus::Rejected,
+            Ok(Outcome::Suppressed) | Err(_) => ReceiptStatus::Rejected,
         }
     }
 

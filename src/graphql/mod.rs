@@ -11,6 +11,7 @@ mod consent;
 mod customer;
 mod customers;
 mod decision;
+mod erasure;
 mod error;
 pub mod execute;
 pub mod gate;

@@ -3,6 +3,7 @@
 use super::catalogue::ApiKeyNode;
 use super::classify::Classifying;
 use super::consent::Consenting;
+use super::erasure::Erasing;
 use super::error::{self, UserError};
 use super::guard::Needs;
 use super::identity::Mending;
@@ -142,7 +143,7 @@ pub struct ApiKeyRevokePayload {
 
 /// What can be changed. Expected refusals are in `userErrors`; then nothing was changed.
 #[derive(Default, MergedObject)]
-pub struct Mutation(Administration, Ingestion, Mending, Ruling, Classifying, Consenting);
+pub struct Mutation(Administration, Ingestion, Mending, Ruling, Classifying, Consenting, Erasing);
 
 /// Mutations of sources and keys.
 #[derive(Default)]

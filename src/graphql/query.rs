@@ -17,9 +17,10 @@ use super::scalars::DateTime;
 use super::timeline::{EventNode, ProductNode, PurchaseNode};
 use super::{error, personal, principal, services};
 use crate::access::{self, Principal, Scope};
-use crate::base::IdentifierId;
 use crate::base::paging::Slice;
-use crate::customer;
+use crate::base::{IdentifierId, RecordId};
+use crate::customer::consent::ConsentKey;
+use crate::customer::{self, EventKey, PurchaseKey};
 use crate::identity::store::{decisions, evidence};
 use crate::identity::{self, Verdict};
 use crate::ingest;
@@ -293,6 +294,14 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         NodeId::Record(id) => ask(ctx, RecordOf(id)).await?.map(RecordNode).map(Node::Record),
         NodeId::Source(id) => ask(ctx, SourceOf(id)).await?.map(SourceNode).map(Node::Source),
         NodeId::Product(id) => ask(ctx, ProductOf(id)).await?.map(ProductNode).map(Node::Product),
+        // What hangs off a record that was erased is gone with it, though a job may not have come to it yet.
+        NodeId::Event(EventKey { record, .. })
+        | NodeId::Purchase(PurchaseKey { record, .. })
+        | NodeId::Consent(ConsentKey { record, .. })
+            if ask(ctx, RecordOf(record)).await?.is_none() =>
+        {
+            None
+        }
         NodeId::Event(key) => read(customer::store::events(reader, &[key]).await)?
             .remove(&key)
             .map(EventNode)
@@ -306,9 +315,12 @@ async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             .map(Node::RejectedItem),
         NodeId::Job(id) => ask(ctx, JobOf(id)).await?.map(JobNode).map(Node::Job),
         NodeId::Decision(id) => ask(ctx, DecisionOf(id)).await?.map(DecisionNode).map(Node::IdentityDecision),
-        NodeId::HeldItem(id) => read(decisions::held_item(reader, id).await)?
-            .map(HeldItemNode)
-            .map(Node::HeldItem),
+        NodeId::HeldItem(id) => match read(decisions::held_item(reader, id).await)? {
+            Some(item) if ask(ctx, RecordOf(RecordId(item.record_id))).await?.is_some() => {
+                Some(Node::HeldItem(HeldItemNode(item)))
+            }
+            _ => None,
+        },
         NodeId::Consent(key) => read(customer::store::consents(reader, &[key]).await)?
             .remove(&key)
             .map(ConsentChangeNode)

@@ -10,7 +10,7 @@ use crate::graphql::is_node_id;
 use crate::ingest::message::Refusal;
 use crate::ingest::source::{MAX_LIMIT_BYTES, own_limit};
 use crate::ingest::{Arrival, Body, BodyFault, Limits, Message, RefusedItem};
-use crate::pipeline::intake::Delivery;
+use crate::pipeline::intake::{Delivery, Outcome};
 use crate::pipeline::queue::{IntakeError, Receipt};
 use axum::Router;
 use axum::body::Body as HttpBody;
@@ -233,7 +233,9 @@ async fn deliver(
         refused,
     };
     let receipts = doors.intake.deliver(delivery).await?.receipts;
-    let accepted = receipts.iter().filter(|receipt| receipt.is_ok()).count();
+    // Who sends is not told that somebody was erased: what is dropped is answered like what is kept.
+    let is_kept = |receipt: &&Receipt| matches!(receipt, Ok(outcome) if *outcome != Outcome::Suppressed);
+    let accepted = receipts.iter().filter(is_kept).count();
     metrics::counter!("tributary_events_accepted_total").increment(accepted as u64);
     metrics::counter!("tributary_events_rejected_total").increment((refused_before + receipts.len() - accepted) as u64);
     Ok(receipts)

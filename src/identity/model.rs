@@ -30,6 +30,8 @@ pub struct NewRecord {
     pub arrival: i64,
     pub traits: RecordTraits,
     pub was_customer: bool,
+    /// Opened beside it already: an anonymous record that was erased may come again.
+    pub siblings: i64,
 }
 
 /// A value by which a customer is recognised, with when it was shown.

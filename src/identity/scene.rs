@@ -8,6 +8,7 @@ use super::place::{Assertion, Besides, Neighbourhood};
 use super::store::decisions;
 use super::store::neighbours::{self, Member, ShownBy, ValueChange};
 use super::{Rules, Shown, Verdict, says_nothing};
+use crate::base::ids::HashKey;
 use crate::base::{CustomerId, EventId, IdentifierId, Instant, RecordId};
 use crate::ingest::traits::canonical;
 use crate::store::StoreError;
@@ -514,6 +515,12 @@ pub fn stated_traits(is_identify: bool, properties: &Json, context: &Json) -> Ve
     let said_of_person = if is_identify { properties.as_object() } else { None };
     let in_context = context.get("context").and_then(|context| context.get("traits"));
     canonical(said_of_person, in_context.and_then(Json::as_object))
+}
+
+/// What stands for a compared value where its text must not: equal values have equal ones. None: it says nothing.
+pub fn compared_as(keys: &HashKey, attribute: &str, value: &str) -> Option<uuid::Uuid> {
+    let value = value.trim().to_lowercase();
+    (!value.is_empty()).then(|| keys.id("statement", &[attribute.as_bytes(), value.as_bytes()]))
 }
 
 /// A trait's value as rules compare it; none for what is no text or number.

@@ -168,6 +168,19 @@ impl Catalogue {
         }
     }
 
+    /// Names were taken out of the catalogue: whoever sends one again discovers it anew, and what was counted of them is not saved.
+    pub fn forget(&self, traits: &[String], events: &[(String, EventKind)]) {
+        let mut state = self.state();
+        for name in traits {
+            state.trait_types.remove(name);
+            state.traits_to_save.remove(name);
+        }
+        for key in events {
+            state.events.remove(key);
+            state.events_to_save.remove(key);
+        }
+    }
+
     /// Saves the counts gathered since the last time; puts them back when that fails.
     pub async fn flush(&self, store: &Store) -> Result<(), StoreError> {
         let (traits, events) = {

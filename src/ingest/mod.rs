@@ -12,6 +12,7 @@ pub mod consent;
 pub mod item;
 pub mod json;
 pub mod message;
+pub mod prune;
 pub mod segment;
 pub mod source;
 pub mod store;

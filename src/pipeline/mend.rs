@@ -173,6 +173,8 @@ struct Mending {
     named: BTreeMap<RecordId, CustomerId>,
     /// The decision that is taken back, and every record it is about.
     revoked: Option<(identity_decision::Model, Vec<RecordId>)>,
+    /// Whether records of the decision that is taken back were erased since.
+    erased: bool,
     /// The value that is blocked or released.
     value: Option<Shown>,
     /// Whose customers the answer names.
@@ -190,6 +192,7 @@ impl Mending {
         let standing = services.rules.standing();
         let mut seeds = Seeds::default();
         let (mut revoked, mut value) = (None, None);
+        let mut erased = false;
         match decision {
             Decision::Merge { into, from } => seeds.records = [RecordId(into.0), RecordId(from.0)].into(),
             Decision::Split { customer, records } => {
@@ -208,7 +211,10 @@ impl Mending {
                     what: "decision",
                 })?;
                 let about = decisions::records_of(tx, *decision).await?;
-                let bound = about.iter().filter(|row| row.effect > 0).map(|row| RecordId(row.record_id));
+                // Records that were erased since are bound no longer.
+                let bound = about.iter().filter(|row| row.effect > 0 && row.stands);
+                let bound = bound.map(|row| RecordId(row.record_id));
+                erased = about.iter().any(|row| row.effect > 0 && !row.stands);
                 seeds.records = bound.collect();
                 seeds.again = true;
                 revoked = Some((found, seeds.records.iter().copied().collect()));
@@ -262,6 +268,7 @@ impl Mending {
             record,
             named,
             revoked,
+            erased,
             value,
             answer: seeds.records,
         })
@@ -382,6 +389,7 @@ impl Mending {
         if records.is_empty() {
             let message = match revoked.kind {
                 IdentityDecisionKind::Block | IdentityDecisionKind::Hold => "use identifierRelease for a value",
+                _ if self.erased => "everybody it was about was erased",
                 IdentityDecisionKind::Link => "an automatic link is undone by customerSplit or recordsSeparate",
                 _ => "only a merge or a split can be taken back",
             };

@@ -4,11 +4,13 @@
 //! into one such commit; `records` takes what servers send of many people at once; `mend` carries out what people decide
 //! about who is who; `unify` lets customers follow their records, and `golden` knows which of their values that touches;
 //! `consents` keeps what people answered to being spoken to;
+//! `erase` lets a person go, and the history of the others stay;
 //! `rules` publishes other rules and says beforehand what they would change; `scenario` plays small histories through these verbs and compares what became of them, for who tests rules;
 //! `rebuild` folds all of it again and compares;
 //! `timeline` puts what the features know of a customer into one list; `jobs` names what is done in the background.
 
 pub mod consents;
+pub mod erase;
 mod golden;
 pub mod intake;
 pub mod jobs;

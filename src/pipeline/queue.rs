@@ -36,7 +36,8 @@ pub struct Delivered {
 impl Delivered {
     /// A commit may be shared: it is news of this delivery only if something of this delivery was new.
     fn add(&mut self, outcomes: Vec<Outcome>, transaction: Option<TransactionId>) {
-        if outcomes.iter().any(|outcome| *outcome != Outcome::Duplicate) {
+        let is_news = |outcome: &Outcome| !matches!(outcome, Outcome::Duplicate | Outcome::Suppressed);
+        if outcomes.iter().any(is_news) {
             self.transaction = transaction;
         }
         self.receipts.extend(outcomes.into_iter().map(Ok));
@@ -268,9 +269,14 @@ impl Committer {
             .flat_map(|delivery| &delivery.messages)
             .zip(stored.outcomes.iter().flatten());
         let accepted = messages
-            .filter(|(_, outcome)| **outcome != Outcome::Duplicate)
+            .filter(|(_, outcome)| !matches!(outcome, Outcome::Duplicate | Outcome::Suppressed))
             .map(|(message, _)| message);
         self.services.catalogue.committed(Sightings::of(accepted));
+        let suppressed = stored.outcomes.iter().flatten();
+        let suppressed = suppressed.filter(|outcome| **outcome == Outcome::Suppressed).count();
+        if suppressed > 0 {
+            metrics::counter!("tributary_events_suppressed_total").increment(suppressed as u64);
+        }
         metrics::histogram!("tributary_intake_group_messages").record(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
         Ok(stored)
     }

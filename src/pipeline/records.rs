@@ -5,6 +5,7 @@ use super::intake::{Delivery, Outcome};
 use super::queue::{Intake, IntakeError, Receipt};
 use crate::base::{Kind, RecordId, SourceId};
 use crate::feed::TransactionId;
+use crate::ingest::message::Refusal;
 use crate::ingest::store::sources_by_ids;
 use crate::ingest::{Arrival, BodyFault, Item, Limits, item};
 use crate::store::StoreError;
@@ -105,10 +106,15 @@ pub async fn ingest(
         refused,
     };
     let delivered = door.intake.deliver(delivery).await?;
-    let accepted = delivered.receipts.iter().filter(|receipt| receipt.is_ok()).count();
+    let is_kept = |receipt: &&Receipt| matches!(receipt, Ok(outcome) if *outcome != Outcome::Suppressed);
+    let accepted = delivered.receipts.iter().filter(is_kept).count();
     metrics::counter!("tributary_events_accepted_total").increment(accepted as u64);
     metrics::counter!("tributary_events_rejected_total").increment((refused_before + delivered.receipts.len() - accepted) as u64);
     for (place, receipt) in places.into_iter().zip(delivered.receipts) {
+        let receipt = match receipt {
+            Ok(Outcome::Suppressed) => Err(suppressed()),
+            other => other,
+        };
         of_items[place] = Some(match of_items[place].take() {
             None => receipt,
             Some(before) => together(before, receipt),
@@ -121,20 +127,29 @@ pub async fn ingest(
     })
 }
 
+fn suppressed() -> Refusal {
+    let message =
+        "it is about somebody who was erased: nothing of it was stored (an admin may allow it again with suppressionLift)";
+    Refusal {
+        code: "suppressed",
+        message: message.to_owned(),
+        field: None,
+    }
+}
+
 /// Two messages of one item as one: a refusal is told, and anything new makes it new.
 fn together(a: Receipt, b: Receipt) -> Receipt {
     match (a, b) {
         (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
         (Ok(Outcome::Held), _) | (_, Ok(Outcome::Held)) => Ok(Outcome::Held),
         (Ok(Outcome::Accepted), _) | (_, Ok(Outcome::Accepted)) => Ok(Outcome::Accepted),
-        (Ok(Outcome::Duplicate), Ok(Outcome::Duplicate)) => Ok(Outcome::Duplicate),
+        (Ok(known), Ok(_)) => Ok(known),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::message::Refusal;
 
     #[test]
     fn an_item_is_new_when_anything_of_it_is_and_refused_when_anything_of_it_is() {

@@ -5,6 +5,7 @@
 //! a commit never; both databases take the same statement text, with `rows::` for what they spell differently.
 
 mod check;
+mod compact;
 mod compare;
 mod open;
 mod retry;

@@ -435,6 +435,7 @@ fn guards() -> BTreeMap<String, Scope> {
         ("rules", "\nimpl Ruling {"),
         ("consent", "\nimpl Consenting {"),
         ("classify", "\nimpl Classifying {"),
+        ("erasure", "\nimpl Erasing {"),
     ];
     for (file, begin) in roots {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/graphql/{file}.rs"));

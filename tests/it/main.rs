@@ -11,6 +11,7 @@ mod ddl;
 mod decisions;
 mod demo;
 mod doors;
+mod erasure;
 mod frontends;
 mod gate;
 mod golden;

@@ -10,6 +10,7 @@ use crate::access::{self, Actor};
 use crate::base::Instant;
 use crate::base::paging::Page;
 use crate::customer;
+use crate::customer::listing::Filter;
 use crate::ingest::source::{self, NewSource, SourceError};
 use crate::ingest::{self, Arrival, Body, Limits};
 use crate::pipeline::Services;
@@ -122,8 +123,8 @@ impl Counts {
 }
 
 /// How many customers there are; at most `limit`.
-pub async fn customers(services: &Services, limit: i64) -> anyhow::Result<i64> {
-    Ok(customer::store::count_customers(services.store.reader(), limit).await?)
+pub async fn customers(services: &Services, limit: u64) -> anyhow::Result<u64> {
+    Ok(customer::store::listing::count(services.store.reader(), &Filter::default(), limit).await?)
 }
 
 async fn check_empty(services: &Services, beside_other_data: bool) -> anyhow::Result<()> {
@@ -234,6 +235,8 @@ async fn store_step(services: &Services, intake: &Intake, step: Vec<Told>) -> an
                 counts.held += 1;
             }
             Ok(Outcome::Duplicate) => counts.repeated += 1,
+            // Somebody was erased while an interrupted load waited to go on.
+            Ok(Outcome::Suppressed) => {}
             Err(refusal) => bail!("a message of the demo company was refused: {}", refusal.message),
         }
     }

@@ -74,7 +74,7 @@ pub async fn seen(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<Has
     Ok(seen)
 }
 
-/// Which of these events are stored. By primary key.
+/// Which of these events are stored, or were and are erased. By primary key.
 pub async fn stored_events(
     db: &impl ConnectionTrait,
     keys: impl IntoIterator<Item = EventKey>,
@@ -88,7 +88,10 @@ pub async fn stored_events(
         .id("record_id", keys.iter().map(|key| key.record.0))
         .id("id", keys.iter().map(|key| key.id.0))
         .relation(backend);
-    let sql = format!("SELECT e.record_id, e.id FROM {relation} JOIN event e ON e.record_id = v.record_id AND e.id = v.id");
+    let sql = format!(
+        "SELECT v.record_id, v.id FROM {relation} WHERE EXISTS (SELECT 1 FROM event e WHERE e.record_id = v.record_id AND e.id = v.id)
+            OR EXISTS (SELECT 1 FROM erased_event e WHERE e.record_id = v.record_id AND e.id = v.id)"
+    );
     let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     rows.iter()
         .map(|row| {

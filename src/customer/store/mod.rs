@@ -2,6 +2,7 @@
 
 mod consents;
 mod customers;
+pub mod erased;
 mod events;
 pub mod listing;
 mod purchases;

@@ -4,7 +4,7 @@
 use super::{Assertion, GroupId, Neighbourhood, Placement};
 use crate::base::{DecisionId, IdentifierId, RecordId};
 use entity::IdentifierState;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a decree demands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +209,47 @@ impl Neighbourhood {
             } else {
                 self.take_decrees_off(*record, group);
             }
+        }
+    }
+
+    /// Whole customers go, at this arrival: their values belong to nobody, and nobody is bound to them any more. Answers the values that
+    /// they had shown.
+    pub fn erase(&mut self, records: &BTreeSet<RecordId>, at: i64) -> BTreeSet<IdentifierId> {
+        self.take_out(records);
+        let mut bereft = BTreeSet::new();
+        let mut values = BTreeSet::new();
+        for record in records {
+            self.arrivals.remove(record);
+            // Whoever folds a history knows what a later life of the record will say.
+            for said in self.attributes.get_mut(record).into_iter().flat_map(BTreeMap::values_mut) {
+                said.retain(|said| said.arrival > at);
+            }
+            let kept = self.history.remove(record).unwrap_or_default();
+            values.extend(kept.into_iter().flat_map(|assertion| assertion.identifiers));
+            for decision in self.decrees_of.remove(record).unwrap_or_default() {
+                if let Some(decree) = self.decrees.get_mut(&decision) {
+                    for side in &mut decree.sides {
+                        side.remove(record);
+                    }
+                    bereft.extend(decree.records());
+                }
+            }
+        }
+        for id in &values {
+            if let Some(value) = self.values.get_mut(id) {
+                value.shown_by.retain(|record| !records.contains(record));
+            }
+        }
+        self.wear_again(&bereft.into_iter().collect::<Vec<_>>());
+        values
+    }
+
+    /// A value that nobody shows any more is not known, unless something was decided about it.
+    pub fn forget_unshown(&mut self, id: IdentifierId) {
+        let is_unshown = |value: &super::Value| value.shown_by.is_empty() && value.shown_elsewhere.is_empty();
+        let is_remembered = !matches!(self.state_of(id), Some(IdentifierState::Active | IdentifierState::Unusable));
+        if !is_remembered && self.values.get(&id).is_some_and(is_unshown) {
+            self.values.remove(&id);
         }
     }
 

@@ -80,6 +80,7 @@ pub async fn insert(db: &impl ConnectionTrait, decisions: &[NewDecision]) -> Res
 }
 
 /// The standing decrees that bind any record of these customers, whole: whether one yields to another shows only from all their records.
+/// Those that were erased are bound no longer.
 pub async fn decrees_of(db: &impl ConnectionTrait, customers: &BTreeSet<CustomerId>) -> Result<Vec<Decree>, StoreError> {
     if customers.is_empty() {
         return Ok(Vec::new());
@@ -97,7 +98,7 @@ pub async fn decrees_of(db: &impl ConnectionTrait, customers: &BTreeSet<Customer
         return Ok(Vec::new());
     }
     let sql = format!(
-        "SELECT * FROM decision_record WHERE {} AND effect > 0",
+        "SELECT * FROM decision_record WHERE {} AND stands AND effect > 0",
         any_of(backend, "decision_id", 1)
     );
     let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, binding)]);

@@ -2,6 +2,7 @@
 //! and what `neighbours` reads under lock, and nothing else.
 
 pub mod decisions;
+pub mod erased;
 pub mod evidence;
 pub mod history;
 pub mod neighbours;
@@ -25,7 +26,7 @@ pub async fn insert_records(db: &impl ConnectionTrait, records: &[NewRecord]) ->
         .int("arrival", records.iter().map(|record| record.arrival))
         .json("traits", records.iter().map(|record| record.traits.to_json().to_string()))
         .int("rev", records.iter().map(|_| 1))
-        .int("siblings", records.iter().map(|_| 0))
+        .int("siblings", records.iter().map(|record| record.siblings))
         .flag("was_customer", records.iter().map(|record| record.was_customer))
         .insert(db, "record", "ON CONFLICT (id) DO NOTHING RETURNING id")
         .await?;

@@ -17,6 +17,20 @@ pub struct Known {
     pub records: HashMap<RecordId, KnownRecord>,
     pub values: HashMap<IdentifierId, KnownValue>,
     pub shown: HashSet<(RecordId, IdentifierId)>,
+    /// Records that were erased; they may live again.
+    pub erased: HashMap<RecordId, KnownErased>,
+    /// Values whose messages are dropped.
+    pub suppressed: HashSet<IdentifierId>,
+}
+
+/// What is known of a record that was erased.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownErased {
+    /// The arrival of the erasure: what comes now arrives later.
+    pub at: i64,
+    pub siblings: i64,
+    /// The erasure is not through.
+    pub is_pending: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +52,14 @@ impl Known {
         self.records.extend(other.records);
         self.values.extend(other.values);
         self.shown.extend(other.shown);
+        self.erased.extend(other.erased);
+        self.suppressed.extend(other.suppressed);
+    }
+
+    /// How many records were opened beside an anonymous one, in whatever life of it.
+    pub fn siblings(&self, first: RecordId) -> i64 {
+        let of_erased = || self.erased.get(&first).map_or(0, |erased| erased.siblings);
+        self.records.get(&first).map_or_else(of_erased, |record| record.siblings)
     }
 }
 
@@ -61,9 +83,11 @@ pub async fn look(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<I
     };
     let sql = format!(
         "SELECT v.record_id, v.identifier_id, r.customer_id, r.siblings, i.state, o.customer_id,
-                EXISTS (SELECT 1 FROM link l WHERE l.record_id = v.record_id AND l.identifier_id = v.identifier_id), {is_contended}
+                EXISTS (SELECT 1 FROM link l WHERE l.record_id = v.record_id AND l.identifier_id = v.identifier_id), {is_contended},
+                s.id IS NOT NULL, e.erased_at, e.siblings, e.is_pending
          FROM {relation} LEFT JOIN record r ON r.id = v.record_id LEFT JOIN identifier i ON i.id = v.identifier_id
-              LEFT JOIN record o ON o.id = i.owner_id"
+              LEFT JOIN record o ON o.id = i.owner_id LEFT JOIN suppression s ON s.id = v.identifier_id
+              LEFT JOIN erased_record e ON e.id = v.record_id AND e.is_latest"
     );
     for row in db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
         let record = RecordId(row.try_get_by_index(0)?);
@@ -73,7 +97,21 @@ pub async fn look(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<I
             let siblings = row.try_get_by_index::<Option<i64>>(3)?.unwrap_or(0);
             known.records.insert(record, KnownRecord { customer, siblings });
         }
+        if let Some(at) = row.try_get_by_index::<Option<i64>>(9)? {
+            let (siblings, is_pending) = (row.try_get_by_index(10)?, row.try_get_by_index(11)?);
+            known.erased.insert(
+                record,
+                KnownErased {
+                    at,
+                    siblings,
+                    is_pending,
+                },
+            );
+        }
         let Some(identifier) = identifier else { continue };
+        if row.try_get_by_index(8)? {
+            known.suppressed.insert(identifier);
+        }
         if let Ok(state) = IdentifierState::try_get_by_index(&row, 4) {
             let owner = row.try_get_by_index::<Option<Uuid>>(5)?.map(CustomerId);
             let is_contended = row.try_get_by_index(7)?;
@@ -93,14 +131,15 @@ pub async fn look(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<I
     Ok(known)
 }
 
-/// Locks the rows of values, making those that are missing, and reads them. In order of id, so that two transactions wait for each
+/// Locks the rows of values, making those that are missing, and reads them; one whose text was erased with who showed it has it again.
+/// In order of id, so that two transactions wait for each
 /// other in one order.
 pub async fn claim_values<'s>(
     db: &impl ConnectionTrait,
     shown: impl IntoIterator<Item = &'s Shown>,
     arrival: i64,
 ) -> Result<Vec<identifier::Model>, StoreError> {
-    let tail = "ON CONFLICT (id) DO UPDATE SET rev = identifier.rev RETURNING *";
+    let tail = "ON CONFLICT (id) DO UPDATE SET rev = identifier.rev, value = excluded.value RETURNING *";
     insert_values(db, shown, arrival, tail).await
 }
 
@@ -110,9 +149,8 @@ pub async fn insert_unusable<'s>(
     shown: impl IntoIterator<Item = &'s Shown>,
     arrival: i64,
 ) -> Result<(), StoreError> {
-    insert_values(db, shown, arrival, "ON CONFLICT (id) DO NOTHING")
-        .await
-        .map(drop)
+    let tail = "ON CONFLICT (id) DO UPDATE SET value = excluded.value WHERE identifier.value = ''";
+    insert_values(db, shown, arrival, tail).await.map(drop)
 }
 
 async fn insert_values<'s>(
@@ -526,6 +564,11 @@ pub async fn update_siblings(db: &impl ConnectionTrait, siblings: &[(RecordId, i
         .id("id", siblings.iter().map(|(record, _)| record.0))
         .int("siblings", siblings.iter().map(|(_, count)| *count))
         .update(db, "record", "siblings = v.siblings", "record.id = v.id")
+        .await?;
+    Rows::new()
+        .id("id", siblings.iter().map(|(record, _)| record.0))
+        .int("siblings", siblings.iter().map(|(_, count)| *count))
+        .update(db, "erased_record", "siblings = v.siblings", "erased_record.id = v.id")
         .await?;
     Ok(())
 }

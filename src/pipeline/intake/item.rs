@@ -1,7 +1,7 @@
 //! A message on its way into the store: under which record it belongs and which values it shows.
 
 use crate::base::ids::HashKey;
-use crate::base::{EventId, RecordId};
+use crate::base::{EventId, IdentifierId, RecordId};
 use crate::customer::EventKey;
 use crate::customer::purchases::Reported;
 use crate::identity::store::neighbours::Known;
@@ -28,6 +28,8 @@ pub struct Item<'m> {
     pub is_new: bool,
     /// Whether its identifiers have to be placed.
     pub is_open: bool,
+    /// It is about somebody who was erased: dropped, and listed as refused.
+    pub is_suppressed: bool,
 }
 
 /// The records of one anonymous id at one source: the first, and those opened since.
@@ -72,7 +74,20 @@ impl<'m> Item<'m> {
             arrival: 0,
             is_new: false,
             is_open: false,
+            is_suppressed: false,
         }
+    }
+
+    /// The values by which it can be known as a message of somebody who was erased, strongest first: a device, or an anonymous id, may be
+    /// somebody else's by now.
+    pub fn suppressible(&self, rules: &Rules) -> Vec<IdentifierId> {
+        let mut telling: Vec<&Shown> = self
+            .shown
+            .iter()
+            .filter(|shown| shown.is_usable && is_telling(shown.kind))
+            .collect();
+        telling.sort_by_key(|shown| rules.of(shown.kind, &shown.namespace).priority);
+        telling.into_iter().map(|shown| shown.id).collect()
     }
 
     pub fn key(&self) -> EventKey {
@@ -127,6 +142,11 @@ impl<'m> Item<'m> {
     pub const fn arrivals(&self) -> i64 {
         if self.alias.is_some() { 3 } else { 1 }
     }
+}
+
+/// Whether a value of this kind stands for a person and not for a device.
+pub const fn is_telling(kind: IdentifierKind) -> bool {
+    !matches!(kind, IdentifierKind::AnonymousId | IdentifierKind::DeviceId)
 }
 
 /// A placeholder names nobody: what came under one goes by the device, and without one stands alone.

@@ -5,7 +5,9 @@
 
 mod item;
 mod place;
+mod suppress;
 
+pub use item::is_telling;
 pub use place::id_text;
 
 use self::item::Item;
@@ -39,6 +41,8 @@ pub enum Outcome {
     Held,
     /// The same message was stored before.
     Duplicate,
+    /// It is about somebody who was erased: dropped, and listed as refused.
+    Suppressed,
 }
 
 /// What became of a group: an outcome for each message of each delivery, in order, and the transaction; none when there was no news.
@@ -106,6 +110,7 @@ pub async fn store(
     let first = services.arrivals.reserve(now, 0, count(&items));
     number(&mut items, first);
     let known = look(tx, keys, &mut items).await?;
+    suppress::mark(&mut items, &known, &standing.rules);
     open_what_is_news(&mut items, &known, &standing.rules.agreement_attributes());
     let stored = stored_before(tx, keys, &items, &known).await?;
     mark_new(&mut items, |item| {
@@ -114,7 +119,9 @@ pub async fn store(
     let seeds = seeds(&items, keys, &known);
     let mut scene = Scene::load(tx, standing.rules.clone(), now, &seeds).await?;
     check_siblings(tx, &items, &known).await?;
-    number_open(&mut items, services, now, scene.latest_arrival);
+    suppress::check(tx, &items, &known, &scene).await?;
+    let latest = suppress::latest_erasure(&items, &known).max(scene.latest_arrival);
+    number_open(&mut items, services, now, latest);
     let sources = spoken_for(deliveries);
     let around = Around {
         keys,
@@ -147,7 +154,10 @@ pub async fn store(
     for purchase in purchases::apply(tx, keys, &reports).await? {
         log.note(purchase_change(&purchase, customer_of(purchase.key.record)));
     }
-    insert_rejected(tx, &services.store, deliveries.iter().flat_map(Delivery::rejections)).await?;
+    let suppressed = suppress::refused(&items);
+    let suppressed = suppressed.iter().map(suppress::Suppressed::rejection);
+    let rejections = deliveries.iter().flat_map(Delivery::rejections).chain(suppressed);
+    insert_rejected(tx, &services.store, rejections).await?;
     let new_messages = items.iter().filter(|item| item.is_new).map(|item| item.message);
     services.catalogue.discover(tx, &Sightings::of(new_messages)).await?;
     // Repetitions and refusals are no news.
@@ -157,6 +167,7 @@ pub async fn store(
     };
 
     let mut outcomes = items.iter().map(|item| match item.is_new {
+        _ if item.is_suppressed => Outcome::Suppressed,
         true if item.is_open && held.contains(&item.record) => Outcome::Held,
         true => Outcome::Accepted,
         false => Outcome::Duplicate,
@@ -171,7 +182,7 @@ pub async fn store(
 /// Asks what is known of every record and value; anonymous records go on where their newest sibling is.
 async fn look(tx: &DatabaseTransaction, keys: &HashKey, items: &mut [Item<'_>]) -> Result<Known, StoreError> {
     let mut known = neighbours::look(tx, &asked_pairs(items)).await?;
-    let siblings = |known: &Known, first: RecordId| known.records.get(&first).map_or(0, |record| record.siblings);
+    let siblings = Known::siblings;
     let mut moved_on = HashSet::new();
     for item in items.iter_mut() {
         if let Some(n) = item
@@ -210,7 +221,7 @@ fn asked_pairs(items: &[Item<'_>]) -> HashSet<(RecordId, Option<IdentifierId>)> 
 /// Opens what says something new, and with it everything that shows one of the same values: whom those belong to may change on the way.
 fn open_what_is_news(items: &mut [Item<'_>], known: &Known, compared: &[&str]) {
     for item in items.iter_mut() {
-        item.is_open = !item.says_nothing_new(known, compared);
+        item.is_open = !item.is_suppressed && !item.says_nothing_new(known, compared);
     }
     loop {
         let in_play: HashSet<_> = items
@@ -219,7 +230,7 @@ fn open_what_is_news(items: &mut [Item<'_>], known: &Known, compared: &[&str]) {
             .flat_map(|item| item.shown.iter().map(|shown| shown.id))
             .collect();
         let mut is_settled = true;
-        for item in items.iter_mut().filter(|item| !item.is_open) {
+        for item in items.iter_mut().filter(|item| !item.is_open && !item.is_suppressed) {
             if item.shown.iter().any(|shown| shown.is_usable && in_play.contains(&shown.id)) {
                 item.is_open = true;
                 is_settled = false;
@@ -242,7 +253,8 @@ async fn stored_before(
     let mut asked = HashSet::new();
     for item in items {
         // Settled messages find out when they are written.
-        if item.is_open || item.chain.as_ref().is_some_and(|chain| chain.first != item.record) {
+        let is_reborn = known.erased.contains_key(&item.record);
+        if item.is_open || is_reborn || item.chain.as_ref().is_some_and(|chain| chain.first != item.record) {
             asked.extend(keys_of(keys, item, known));
         }
     }
@@ -253,7 +265,7 @@ async fn stored_before(
 fn keys_of(keys: &HashKey, item: &Item<'_>, known: &Known) -> Vec<EventKey> {
     let mut possible = vec![item.key()];
     if let Some(chain) = &item.chain {
-        let siblings = known.records.get(&chain.first).map_or(0, |record| record.siblings);
+        let siblings = known.siblings(chain.first);
         let sibling = |n| keys.sibling(item.message.source, &item.external_key, n);
         let records = std::iter::once(chain.first).chain((1..=siblings).map(sibling));
         possible.extend(records.map(|record| EventKey { record, id: item.event }));
@@ -266,7 +278,7 @@ fn mark_new(items: &mut [Item<'_>], is_stored: impl Fn(&Item<'_>) -> bool) {
     let mut seen = HashSet::new();
     for item in items {
         let record = item.chain.as_ref().map_or(item.record, |chain| chain.first);
-        item.is_new = seen.insert((record, item.event)) && !is_stored(item);
+        item.is_new = !item.is_suppressed && seen.insert((record, item.event)) && !is_stored(item);
     }
 }
 
@@ -285,7 +297,7 @@ fn seeds(items: &[Item<'_>], keys: &HashKey, known: &Known) -> Seeds {
         seeds.records.insert(item.record);
         values.extend(item.shown.iter().map(|shown| (shown.id, shown)));
         if let Some(alias) = &item.alias {
-            let siblings = known.records.get(&alias.anonymous).map_or(0, |record| record.siblings);
+            let siblings = known.siblings(alias.anonymous);
             let newest = match siblings {
                 0 => alias.anonymous,
                 n => keys.sibling(item.message.source, &format!("a:{}", alias.previous), n),
@@ -313,8 +325,7 @@ async fn check_siblings(tx: &DatabaseTransaction, items: &[Item<'_>], known: &Kn
     }
     let pairs = chains.iter().map(|first| (*first, None)).collect();
     let today = neighbours::look(tx, &pairs).await?;
-    let siblings = |known: &Known, first: &RecordId| known.records.get(first).map(|record| record.siblings);
-    match chains.iter().all(|first| siblings(known, first) == siblings(&today, first)) {
+    match chains.iter().all(|first| known.siblings(*first) == today.siblings(*first)) {
         true => Ok(()),
         false => Err(StoreError::LostRace),
     }

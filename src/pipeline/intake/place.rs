@@ -110,7 +110,7 @@ impl GroupPlacing<'_> {
 
     fn siblings(&self, first: RecordId) -> i64 {
         let opened = self.placed.siblings.get(&first).copied();
-        opened.unwrap_or_else(|| self.known.records.get(&first).map_or(0, |record| record.siblings))
+        opened.unwrap_or_else(|| self.known.siblings(first))
     }
 
     fn open_record(&mut self, record: RecordId, source: SourceId, external_key: &str, arrival: i64) {
@@ -125,6 +125,7 @@ impl GroupPlacing<'_> {
             arrival,
             traits: RecordTraits::default(),
             was_customer: false,
+            siblings: self.siblings(record),
         };
         self.placed.new.insert(record, new);
     }

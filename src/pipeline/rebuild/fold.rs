@@ -30,6 +30,8 @@ pub struct ShownValue {
     pub value: IdentifierId,
     /// As it was sent, where that differs from its spelling.
     pub raw: Option<String>,
+    /// Of a record that was erased: whether the rules of that moment let it recognise people.
+    pub judged: Option<bool>,
 }
 
 /// The spelling under which a value is kept.
@@ -38,6 +40,8 @@ pub struct Spelling {
     pub kind: IdentifierKind,
     pub namespace: String,
     pub value: String,
+    /// Its text was erased: the versions of the rules by which it could recognise people.
+    pub judged: Option<BTreeSet<i64>>,
 }
 
 /// What somebody decided.
@@ -47,8 +51,10 @@ pub enum Ruling {
     Revoke(DecisionId),
     Block(IdentifierId),
     Release(IdentifierId),
-    /// Other rules from now on, for everybody.
-    Rules(Arc<Rules>),
+    /// Other rules from now on, for everybody; the version of those that were published.
+    Rules(Arc<Rules>, Option<i64>),
+    /// These records were erased, at this arrival.
+    Erase(i64, BTreeSet<RecordId>),
 }
 
 /// What a placement recorded by itself.
@@ -70,6 +76,8 @@ pub struct Folded {
     pub derived: BTreeSet<Derived>,
     history: History,
     rules: Arc<Rules>,
+    /// None: rules that were never published.
+    version: Option<i64>,
 }
 
 impl History {
@@ -88,6 +96,7 @@ impl History {
             derived: BTreeSet::new(),
             history: self,
             rules,
+            version: Some(0),
         };
         let mut records = records.into_iter().peekable();
         let mut shown = shown.as_slice();
@@ -124,12 +133,12 @@ impl History {
 impl Folded {
     /// Other rules on top of the history, for whoever asks what they would change.
     pub fn publish(&mut self, rules: Arc<Rules>) {
-        self.rule(Ruling::Rules(rules));
+        self.rule(Ruling::Rules(rules, None));
     }
 
     fn assert(&mut self, arrival: i64, record: RecordId, shown: &[ShownValue]) {
         for shown in shown {
-            self.know(shown.value, shown.raw.as_deref());
+            self.know(shown.value, shown.raw.as_deref(), shown.judged);
         }
         let placement = self.neighbourhood.place(&Assertion {
             record,
@@ -142,14 +151,15 @@ impl Folded {
     }
 
     /// A value is judged by the rules that stand when it is first spoken of.
-    fn know(&mut self, id: IdentifierId, raw: Option<&str>) {
+    fn know(&mut self, id: IdentifierId, raw: Option<&str>, judged: Option<bool>) {
         if self.neighbourhood.state_of(id).is_some() {
             return;
         }
         let Some(spelling) = self.history.values.get(&id) else {
             return;
         };
-        let state = match self.is_usable(spelling, raw) {
+        let is_usable = judged.or_else(|| self.is_usable(spelling, raw)).unwrap_or(true);
+        let state = match is_usable {
             true => IdentifierState::Active,
             false => IdentifierState::Unusable,
         };
@@ -157,11 +167,15 @@ impl Folded {
             .know_value(id, (spelling.kind, &spelling.namespace), state, 0);
     }
 
-    fn is_usable(&self, spelling: &Spelling, raw: Option<&str>) -> bool {
+    /// None: its text is erased, and nobody judged it by these rules.
+    fn is_usable(&self, spelling: &Spelling, raw: Option<&str>) -> Option<bool> {
+        if let Some(judged) = &spelling.judged {
+            return self.version.map(|version| judged.contains(&version));
+        }
         let sent = raw.unwrap_or(&spelling.value);
         let (value, is_usable) = self.rules.judge(spelling.kind, &spelling.namespace, sent).into_spelling();
         // Other rules may spell it otherwise: then it is another value.
-        is_usable && value == spelling.value
+        Some(is_usable && value == spelling.value)
     }
 
     fn rule(&mut self, ruling: Ruling) {
@@ -180,24 +194,31 @@ impl Folded {
                 self.neighbourhood.revoke(decision);
             }
             Ruling::Block(value) => {
-                self.know(value, None);
+                self.know(value, None, None);
                 if let Some(owner) = self.neighbourhood.owner_of(value) {
                     concerned = self.neighbourhood.companions(owner);
                 }
                 self.neighbourhood.block(value);
             }
             Ruling::Release(value) => {
-                self.know(value, None);
+                self.know(value, None, None);
                 self.neighbourhood.clear(value);
             }
-            Ruling::Rules(rules) => {
+            Ruling::Erase(at, records) => {
+                for value in self.neighbourhood.erase(&records, at) {
+                    self.neighbourhood.forget_unshown(value);
+                }
+                self.own_ids.retain(|record| !records.contains(record));
+            }
+            Ruling::Rules(rules, version) => {
                 self.rules = rules.clone();
+                self.version = version;
                 self.neighbourhood.govern(rules);
                 let judged: Vec<(IdentifierId, bool)> = self
                     .history
                     .values
                     .iter()
-                    .map(|(id, spelling)| (*id, self.is_usable(spelling, None)))
+                    .filter_map(|(id, spelling)| Some((*id, self.is_usable(spelling, None)?)))
                     .collect();
                 for (id, is_usable) in judged {
                     self.neighbourhood.judge_again(id, is_usable);
@@ -253,7 +274,7 @@ impl Folded {
     /// The state of a value; one that nobody has shown is judged by the rules that stand.
     pub fn state_of(&self, id: IdentifierId) -> IdentifierState {
         let unshown = || match self.history.values.get(&id) {
-            Some(spelling) if !self.is_usable(spelling, None) => IdentifierState::Unusable,
+            Some(spelling) if self.is_usable(spelling, None) == Some(false) => IdentifierState::Unusable,
             _ => IdentifierState::Active,
         };
         self.neighbourhood.state_of(id).unwrap_or_else(unshown)

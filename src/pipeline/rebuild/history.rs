@@ -5,11 +5,11 @@ use super::{Checking, RebuildError};
 use crate::base::{DecisionId, EventId, IdentifierId, Instant, RecordId, SourceId};
 use crate::customer::store::whole;
 use crate::identity::place::Neighbourhood;
-use crate::identity::scene::{comparable, stated_traits};
-use crate::identity::store::{decisions, history};
+use crate::identity::scene::{comparable, compared_as, stated_traits};
+use crate::identity::store::{decisions, erased, history};
 use crate::identity::{Rules, says_nothing};
 use entity::{EventKind, IdentityDecisionKind, decision_record, identity_decision};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What is read of records beside the history of identity.
@@ -19,6 +19,8 @@ pub struct RecordKeys {
     pub arrivals: HashMap<RecordId, i64>,
     /// How many siblings were opened beside an anonymous record.
     pub siblings: HashMap<RecordId, i64>,
+    /// The arrival of the last erasure of each record that was erased.
+    pub erased: HashMap<RecordId, i64>,
 }
 
 /// Names that events bring into the catalogue, and which events were aliases.
@@ -32,6 +34,9 @@ pub struct Seen {
 impl Checking<'_> {
     pub(super) async fn read_records(&mut self, into: &mut History) -> Result<RecordKeys, RebuildError> {
         let mut keys = RecordKeys::default();
+        // A record may live again under the same id: each sibling counts once.
+        let mut siblings: HashSet<(RecordId, RecordId)> = HashSet::new();
+        self.read_erased_records(into, &mut keys, &mut siblings).await?;
         let mut last = None;
         loop {
             let page = history::record_keys_after(&self.db, last).await?;
@@ -40,15 +45,89 @@ impl Checking<'_> {
                 into.records.push((row.arrival, id));
                 keys.arrivals.insert(id, row.arrival);
                 keys.sources.insert(id, row.source());
-                if let Some(first) = self.first_of(row, id) {
-                    *keys.siblings.entry(first).or_default() += 1;
-                }
+                siblings.extend(self.first_of(row, id).map(|first| (first, id)));
             }
             last = page.last().map(|row| RecordId(row.id));
             if last.is_none() {
+                for (first, _) in siblings {
+                    *keys.siblings.entry(first).or_default() += 1;
+                }
                 return Ok(keys);
             }
             self.report_progress("reading records", keys.arrivals.len());
+        }
+    }
+
+    /// Skeletons take part up to the erasure.
+    async fn read_erased_records(
+        &mut self,
+        into: &mut History,
+        keys: &mut RecordKeys,
+        siblings: &mut HashSet<(RecordId, RecordId)>,
+    ) -> Result<(), RebuildError> {
+        let mut erasures: BTreeMap<i64, BTreeSet<RecordId>> = BTreeMap::new();
+        let mut last = None;
+        loop {
+            let page = erased::erased_records_after(&self.db, last.as_ref()).await?;
+            for row in &page {
+                let id = RecordId(row.id);
+                into.records.push((row.arrival, id));
+                erasures.entry(row.erased_at).or_default().insert(id);
+                siblings.extend(row.first_id.map(|first| (RecordId(first), id)));
+                let erased_at = keys.erased.entry(id).or_insert(row.erased_at);
+                *erased_at = row.erased_at.max(*erased_at);
+            }
+            last = page.into_iter().next_back();
+            if last.is_none() {
+                break;
+            }
+        }
+        let rulings = erasures.into_iter();
+        into.rulings
+            .extend(rulings.map(|(at, records)| (at, Ruling::Erase(at, records))));
+        Ok(())
+    }
+
+    async fn read_erased_values(&mut self, into: &mut History) -> Result<(), RebuildError> {
+        let mut last = None;
+        loop {
+            let page = erased::erased_values_after(&self.db, last.as_ref()).await?;
+            last = page.last().cloned();
+            if last.is_none() {
+                break;
+            }
+            for row in page {
+                let judged = row
+                    .judged
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(serde_json::Value::as_i64);
+                let spelling = Spelling {
+                    kind: row.kind,
+                    namespace: row.namespace,
+                    value: String::new(),
+                    judged: Some(judged.collect()),
+                };
+                into.values.insert(IdentifierId(row.id), spelling);
+            }
+        }
+        let mut last = None;
+        loop {
+            let page = erased::erased_links_after(&self.db, last.as_ref()).await?;
+            last = page.last().cloned();
+            if last.is_none() {
+                return Ok(());
+            }
+            into.shown.extend(page.into_iter().map(|row| ShownValue {
+                arrival: row.arrival,
+                record: RecordId(row.record_id),
+                event: EventId(row.event_id),
+                place: row.place,
+                value: IdentifierId(row.identifier_id),
+                raw: None,
+                judged: Some(row.is_usable),
+            }));
         }
     }
 
@@ -60,6 +139,7 @@ impl Checking<'_> {
     }
 
     pub(super) async fn read_values(&mut self, into: &mut History) -> Result<(), RebuildError> {
+        self.read_erased_values(into).await?;
         let mut last = None;
         loop {
             let page = history::identifiers_after(&self.db, last.as_ref()).await?;
@@ -67,11 +147,13 @@ impl Checking<'_> {
             if last.is_none() {
                 break;
             }
-            for row in page {
+            // Who has no text is known by its skeleton.
+            for row in page.into_iter().filter(|row| !row.value.is_empty()) {
                 let spelling = Spelling {
                     kind: row.kind,
                     namespace: row.namespace,
                     value: row.value,
+                    judged: None,
                 };
                 into.values.insert(IdentifierId(row.id), spelling);
             }
@@ -90,6 +172,7 @@ impl Checking<'_> {
                 place: row.place,
                 value: IdentifierId(row.identifier_id),
                 raw: row.raw,
+                judged: None,
             }));
             self.report_progress("reading links", into.shown.len());
         }
@@ -124,7 +207,8 @@ impl Checking<'_> {
         for published in decisions::published_rules(&self.db).await? {
             let rules = Rules::parse(&published.config).map_err(|error| RebuildError::Rules(published.version, error))?;
             let rules = Arc::new(rules);
-            into.rulings.push((published.arrival, Ruling::Rules(rules.clone())));
+            into.rulings
+                .push((published.arrival, Ruling::Rules(rules.clone(), Some(published.version))));
             all.push(rules);
         }
         Ok(all)
@@ -137,6 +221,7 @@ impl Checking<'_> {
         into: &mut Neighbourhood,
     ) -> Result<Seen, RebuildError> {
         let mut seen = Seen::default();
+        self.read_erased_events(&mut seen, into).await?;
         let mut last = None;
         let mut count = 0;
         loop {
@@ -155,7 +240,10 @@ impl Checking<'_> {
                 for (name, value) in stated {
                     if attributes.contains(&name) && (value.is_null() || !says_nothing(&value)) {
                         let said_at = (Instant::from_micros(event.occurred_at), id);
-                        into.state_attribute(record, &name, comparable(&value).as_deref(), said_at, event.arrival);
+                        // Hashes, as erased people's are: they are only compared.
+                        let value = comparable(&value).and_then(|value| compared_as(self.keys, &name, &value));
+                        let value = value.map(|id| id.to_string());
+                        into.state_attribute(record, &name, value.as_deref(), said_at, event.arrival);
                     }
                     if !value.is_null() && !seen.traits.contains(&name) {
                         seen.traits.insert(name);
@@ -166,6 +254,35 @@ impl Checking<'_> {
                 }
             }
             self.report_progress("reading events", count);
+        }
+    }
+}
+
+impl Checking<'_> {
+    async fn read_erased_events(&mut self, seen: &mut Seen, into: &mut Neighbourhood) -> Result<(), RebuildError> {
+        let mut last = None;
+        loop {
+            let page = erased::erased_statements_after(&self.db, last.as_ref()).await?;
+            for said in &page {
+                let value = said.value_id.map(|id| id.to_string());
+                let said_at = (Instant::from_micros(said.occurred_at), EventId(said.event_id));
+                let record = RecordId(said.record_id);
+                into.state_attribute(record, &said.attribute, value.as_deref(), said_at, said.arrival);
+            }
+            last = page.into_iter().next_back();
+            if last.is_none() {
+                break;
+            }
+        }
+        let mut last = None;
+        loop {
+            let page = erased::erased_events_after(&self.db, last).await?;
+            last = page.last().map(|(record, event, _)| (*record, *event));
+            if last.is_none() {
+                return Ok(());
+            }
+            let aliases = page.into_iter().filter(|(_, _, is_alias)| *is_alias);
+            seen.aliases.extend(aliases.map(|(record, event, _)| (record, event)));
         }
     }
 }

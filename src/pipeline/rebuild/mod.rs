@@ -2,7 +2,8 @@
 //!
 //! Promises: reads only, in one view of the database, so it is right while others write; the scratch store is memory, as large as who is
 //! who (keys of records, links, decisions), and one page of events at a time.
-//! Inputs, taken as they are: sources, keys and arrivals of records, links, events, decisions of people and aliases, published rules.
+//! Inputs, taken as they are: sources, keys and arrivals of records, links, events, decisions of people and aliases, published rules,
+//! and the skeletons of erased people, who take part up to their erasure.
 //! Compared: `record` (customer, traits, siblings, whether its own id was a customer's), `identifier` (state, the customer it belongs
 //! to), `customer`, decisions that happened by themselves, `decision_record.stands`, `held_item`, purchases with lines and refunds,
 //! products, the names in the catalogue. Not compared: versions (`rev`), `placed_at`, `last_seen_at`, counts and instants of the
@@ -143,7 +144,7 @@ pub async fn check(store: &Store, configured: Arc<Rules>, listener: &mut dyn Lis
         }
     });
     checking.compare_identifiers(&folded).await?;
-    checking.compare_decisions(&folded, &seen).await?;
+    checking.compare_decisions(&folded, &seen, &records.erased).await?;
     checking.compare_held(&folded, &seen).await?;
     let standing = all_rules().next_back().unwrap_or(&configured);
     let survivorship = Survivorship::parse(&standing.golden).map_err(|error| RebuildError::Rules(0, error))?;

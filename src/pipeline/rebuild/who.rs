@@ -49,7 +49,13 @@ impl Checking<'_> {
         }
     }
 
-    pub(super) async fn compare_decisions(&mut self, folded: &Folded, seen: &Seen) -> Result<(), RebuildError> {
+    /// `erased`: the arrival of the last erasure of each record that was erased.
+    pub(super) async fn compare_decisions(
+        &mut self,
+        folded: &Folded,
+        seen: &Seen,
+        erased: &HashMap<RecordId, i64>,
+    ) -> Result<(), RebuildError> {
         let mut missing: BTreeMap<Derived, usize> = BTreeMap::new();
         for derived in &folded.derived {
             *missing.entry(Derived { hold: None, ..*derived }).or_default() += 1;
@@ -85,13 +91,14 @@ impl Checking<'_> {
             let expected = Columns::from([("revoked_by", json!(revoked.get(&id).map(|by| by.0)))]);
             self.report(compare_columns("identity_decision", &id.to_string(), &stored, expected));
         }
-        self.compare_bound(&all, &revoked).await
+        self.compare_bound(&all, &revoked, erased).await
     }
 
     async fn compare_bound(
         &mut self,
         all: &HashSet<DecisionId>,
         revoked: &HashMap<DecisionId, DecisionId>,
+        erased: &HashMap<RecordId, i64>,
     ) -> Result<(), RebuildError> {
         let mut last = None;
         loop {
@@ -104,7 +111,9 @@ impl Checking<'_> {
                     continue;
                 }
                 let stored = Columns::from([("stands", json!(row.stands))]);
-                let expected = Columns::from([("stands", json!(!revoked.contains_key(&decision)))]);
+                // Who was erased is bound by nothing that was decided before.
+                let is_freed = erased.get(&RecordId(row.record_id)).is_some_and(|at| row.arrival < *at);
+                let expected = Columns::from([("stands", json!(!revoked.contains_key(&decision) && !is_freed))]);
                 self.report(compare_columns("decision_record", &key, &stored, expected));
             }
             last = page.into_iter().next_back();
