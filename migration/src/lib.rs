@@ -17,6 +17,7 @@ mod m20261122_000006_customer;
 mod m20261122_000007_job;
 mod m20261122_000008_decisions;
 mod m20261122_000009_history;
+mod m20261122_000014_rates_and_spend;
 
 /// How a table would be spread over several database servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub enum Distribution {
 }
 
 /// The distribution column of every table. The DDL lint refuses a table that is missing here and a unique key without its column.
-pub const DISTRIBUTION: [(&str, Distribution); 24] = [
+pub const DISTRIBUTION: [(&str, Distribution); 26] = [
     ("installation", Distribution::Reference),
     ("change", Distribution::By("tx_id")),
     ("change_tx", Distribution::By("tx_id")),
@@ -52,6 +53,8 @@ pub const DISTRIBUTION: [(&str, Distribution); 24] = [
     ("refund", Distribution::By("record_id")),
     ("product", Distribution::Reference),
     ("job", Distribution::By("id")),
+    ("exchange_rate", Distribution::Reference),
+    ("spend", Distribution::By("id")),
     ("seaql_migrations", Distribution::Reference),
 ];
 
@@ -71,6 +74,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_job::Migration),
             Box::new(m20261122_000008_decisions::Migration),
             Box::new(m20261122_000009_history::Migration),
+            Box::new(m20261122_000014_rates_and_spend::Migration),
         ]
     }
 }

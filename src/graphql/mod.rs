@@ -19,6 +19,7 @@ mod limits;
 mod loaders;
 mod mutation;
 mod node_id;
+mod preview;
 mod query;
 mod record;
 mod rules;
@@ -26,7 +27,7 @@ mod scalars;
 mod timeline;
 
 pub use execute::{Answer, Door, GraphqlOptions, RequestBody};
-pub use node_id::is_node_id;
+pub use node_id::{NodeId, is_node_id};
 
 use crate::access::Principal;
 use crate::pipeline::Services;

@@ -7,9 +7,11 @@
 pub mod body;
 pub mod catalogue;
 mod commerce;
+pub mod file;
 pub mod item;
 pub mod json;
 pub mod message;
+mod reserved;
 pub mod segment;
 pub mod source;
 pub mod store;

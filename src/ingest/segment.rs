@@ -2,6 +2,7 @@
 
 use super::commerce;
 use super::message::{Assertion, KeyedBy, Message, Refusal};
+use super::reserved;
 use super::time::{Times, times};
 use super::traits;
 use crate::base::{Instant, SourceId};
@@ -102,7 +103,10 @@ pub fn message(item: Value, around: &Surroundings<'_>, new_id: impl FnOnce() -> 
         return Err(Refusal::new("internal_id", "context", message));
     }
     let order = match kind {
-        EventKind::Track => commerce::order_report(&name, &body, &message_id)?,
+        EventKind::Track => {
+            reserved::check(&name, &body)?;
+            commerce::order_report(&name, &body, &message_id)?
+        }
         _ => None,
     };
     Ok(Message {

@@ -7,9 +7,11 @@
 //! `rebuild` folds all of it again and compares;
 //! `timeline` puts what the features know of a customer into one list; `jobs` names what is done in the background.
 
+pub mod import;
 pub mod intake;
 pub mod jobs;
 pub mod mend;
+pub mod preview;
 pub mod queue;
 pub mod rebuild;
 pub mod records;

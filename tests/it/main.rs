@@ -9,6 +9,7 @@ mod crowd;
 mod ddl;
 mod decisions;
 mod doors;
+mod files;
 mod gate;
 mod histories;
 mod intake;
