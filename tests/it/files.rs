@@ -506,7 +506,7 @@ on_both! {
         assert_eq!((&receipts[1]["record"], &receipts[1]["customer"]), (&Value::Null, &Value::Null));
         assert_eq!(receipts[2]["decision"], json!({"outcome": "KNOWN_CUSTOMER", "customer": customer(0), "merged": []}));
         assert_eq!(receipts[2]["changes"], city);
-        assert_eq!((&receipts[3]["status"], &receipts[3]["decision"], &receipts[3]["error"]["code"]), (&json!("REJECTED"), &Value::Null, &json!("INVALID")));
+        assert_eq!((&receipts[3]["status"], &receipts[3]["decision"], &receipts[3]["error"]["code"]), (&json!("REJECTED"), &Value::Null, &json!("INVALID_ID")));
         // Two people who would become one.
         let joint = json!([{"key": "j", "identifiers": [{"kind": "EMAIL", "value": "a@example.test"}, {"kind": "EMAIL", "value": "b@example.test"}]}]);
         let told = ingest(joint.clone(), true).await;
