@@ -115,10 +115,10 @@ impl Conventions {
         let plain = self.amount(text);
         let number = plain.parse::<Decimal>().or_else(|_| Decimal::from_scientific(&plain));
         let number = number.map_err(|_| refuse())?.normalize();
-        if number.is_integer() {
-            if let Ok(whole) = i64::try_from(number) {
-                return Ok(whole.into());
-            }
+        if number.is_integer()
+            && let Ok(whole) = i64::try_from(number)
+        {
+            return Ok(whole.into());
         }
         if number.mantissa().unsigned_abs() >= 10_u128.pow(15) {
             let message = "has more digits than a number carries exactly: give the column the type text";

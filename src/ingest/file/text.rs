@@ -9,6 +9,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 /// Bytes read at a time. Encoding, format and delimiter are found out within the first so many.
 const CHUNK: usize = 64 * 1024;
+/// Bytes from the first beyond ASCII that may be too few to tell the encoding by.
+const TOO_FEW: usize = 16;
 
 /// An encoding by the name the WHATWG gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,14 @@ impl<R: Read> Text<R> {
             if std::mem::take(&mut self.is_first) {
                 self.drop_mark();
             }
-            if self.encoding.is_none() && !self.raw.is_ascii() {
+            let first_other = self.raw.iter().position(|byte| !byte.is_ascii());
+            if let (None, Some(first_other)) = (self.encoding, first_other) {
+                if !self.is_at_end && self.raw.len() - first_other < TOO_FEW {
+                    // Half a character says nothing: it is looked at with what follows it.
+                    let rest = self.raw.split_off(first_other);
+                    self.text = std::mem::replace(&mut self.raw, rest);
+                    continue;
+                }
                 self.encoding = Some(found_out(&self.raw)?);
             }
             self.decode();
@@ -144,10 +153,8 @@ fn found_out(bytes: &[u8]) -> io::Result<Encoding> {
         invalid += usize::from(!chunk.invalid().is_empty());
     }
     // The last character may be cut off.
-    if invalid <= 1 || valid > 4 * invalid {
-        if invalid == 0 || valid > 0 {
-            return Ok(Encoding::UTF_8);
-        }
+    if invalid == 0 || valid > 0 && (invalid == 1 || valid > 4 * invalid) {
+        return Ok(Encoding::UTF_8);
     }
     if looks_chinese(bytes) {
         return Ok(Encoding(GB18030));
@@ -238,6 +245,16 @@ mod tests {
         let text = format!("{}王小明,北京\n", "name,city\n".repeat(20_000));
         let (gb18030, ..) = GB18030.encode(&text);
         assert_eq!(read(&gb18030, None), Ok((text, "gb18030")));
+    }
+
+    #[test]
+    fn the_first_character_beyond_ascii_may_be_cut_by_the_end_of_a_chunk() {
+        for before in CHUNK - 20..=CHUNK {
+            let text = format!("{}王小明,北京市朝阳区\n", "x".repeat(before));
+            let (gb18030, ..) = GB18030.encode(&text);
+            assert_eq!(read(&gb18030, None), Ok((text.clone(), "gb18030")), "{before}");
+            assert_eq!(read(text.as_bytes(), None), Ok((text.clone(), "UTF-8")), "{before}");
+        }
     }
 
     #[test]
