@@ -14,6 +14,7 @@ pub mod customer;
 pub mod decision_record;
 pub mod event;
 pub mod event_definition;
+pub mod exchange_rate;
 pub mod held_item;
 pub mod identifier;
 pub mod identity_decision;
@@ -28,6 +29,7 @@ pub mod record;
 pub mod refund;
 pub mod rejected_item;
 pub mod source;
+pub mod spend;
 pub mod trait_definition;
 
 pub use kinds::*;

@@ -21,6 +21,7 @@ mod m20261122_000010_consent;
 mod m20261122_000011_erasure;
 mod m20261122_000012_timeline;
 mod m20261122_000013_lists;
+mod m20261122_000014_rates_and_spend;
 mod m20261122_000015_subject_keys;
 
 /// How a table would be spread over several database servers.
@@ -33,7 +34,7 @@ pub enum Distribution {
 }
 
 /// The distribution column of every table. The DDL lint refuses a table that is missing here and a unique key without its column.
-pub const DISTRIBUTION: [(&str, Distribution); 33] = [
+pub const DISTRIBUTION: [(&str, Distribution); 35] = [
     ("installation", Distribution::Reference),
     ("change", Distribution::By("tx_id")),
     ("change_tx", Distribution::By("tx_id")),
@@ -66,6 +67,8 @@ pub const DISTRIBUTION: [(&str, Distribution); 33] = [
     ("erased_statement", Distribution::By("record_id")),
     ("erased_event", Distribution::By("record_id")),
     ("erased_product", Distribution::By("id")),
+    ("exchange_rate", Distribution::Reference),
+    ("spend", Distribution::By("id")),
     ("seaql_migrations", Distribution::Reference),
 ];
 
@@ -89,6 +92,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000011_erasure::Migration),
             Box::new(m20261122_000012_timeline::Migration),
             Box::new(m20261122_000013_lists::Migration),
+            Box::new(m20261122_000014_rates_and_spend::Migration),
             Box::new(m20261122_000015_subject_keys::Migration),
         ]
     }

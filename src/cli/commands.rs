@@ -3,7 +3,7 @@
 use super::server::{Server, cannot_open, open_store, pending_migrations};
 use super::settings::{self, Origins, Settings};
 use super::value::{self, ValueCommand};
-use super::{demo, rebuild, telemetry, test};
+use super::{backup, demo, export, import, rebuild, telemetry, test};
 use crate::access::{self, Actor, NewKey, Scope};
 use crate::base::paging::Page;
 use crate::base::{Clock, Ids, Instant, Stopwatch};
@@ -29,6 +29,7 @@ use std::path::PathBuf;
   tributary source add --key web --name \"Web shop\" --channel web
   tributary key create --name \"back office\" --scope read --scope read:pii
   tributary value score --transactions orders.csv --out scores.csv --report report.json
+  tributary import people.csv --source crm --dry-run        what would be stored of a file
   tributary doctor                                          is this installation sound?
   tributary test scenarios.json                             do my identity rules do what I mean?
 
@@ -77,6 +78,15 @@ enum Command {
     /// What customers are worth, out of a file: for analysts, without a server.
     #[command(subcommand)]
     Value(ValueCommand),
+    /// Take in files: people, events, orders, exchange rates, spend. CSV or NDJSON, gzip too.
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Import),
+    /// Write customers, records or events to a file, for spreadsheets or other programs.
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::Export),
+    /// Copy the database while it is in use, to be restored as it is at this moment.
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::Backup),
     /// Is this installation sound? Exit status 1 when it is not.
     #[command(after_help = "Example:\n  tributary doctor --database-url postgres://tributary@db/tributary")]
     Doctor,
@@ -207,7 +217,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     if matches!(cli.command, Command::Serve(Serve { demo: true, .. })) {
         demo::prepare(&mut settings, &Ids::system());
     }
-    if matches!(cli.command, Command::Test(_)) {
+    if matches!(
+        cli.command,
+        Command::Test(_) | Command::Import(_) | Command::Export(_) | Command::Backup(_)
+    ) {
         // Its output is for people and CI; what migrates a scratch database is no news.
         settings.log.level = "warn".to_owned();
     }
@@ -222,6 +235,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Doctor => doctor(&settings).await,
         Command::Test(test) => test::run(&settings, cli.database_url.as_deref(), &test).await,
         Command::Rebuild { check } => rebuild::run(&settings, check).await,
+        Command::Import(import) => import::run(&settings, import).await,
+        Command::Export(export) => export::run(&settings, export).await,
+        Command::Backup(backup) => backup::run(&settings, backup).await,
     }
 }
 

@@ -14,8 +14,11 @@ macro_rules! complain {
         let _ = writeln!(std::io::stderr(), $($argument)*);
     }};
 }
+mod backup;
 mod commands;
 pub mod demo;
+mod export;
+mod import;
 mod rebuild;
 mod rules;
 mod scratch;
@@ -26,3 +29,4 @@ mod test;
 mod value;
 
 pub use commands::{Cli, run};
+pub use import::RowsRefused;

@@ -52,6 +52,11 @@ impl Log {
         self.changes.push(change);
     }
 
+    /// Everything noted so far.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()

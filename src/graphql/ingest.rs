@@ -7,6 +7,7 @@ use super::guard::Needs;
 use super::kinds::IdentifierKind;
 use super::loaders::{CustomerOf, RecordOf, ask, forget};
 use super::node_id;
+use super::preview::{IdentityPreview, TraitChange};
 use super::query::IdentifierInput;
 use super::record::RecordNode;
 use super::scalars::DateTime;
@@ -16,8 +17,9 @@ use crate::base::RecordId;
 use crate::ingest::item::{EventItem, Item, LineItem, PurchaseItem};
 use crate::ingest::message::{Assertion, OrderReportKind, Refusal};
 use crate::pipeline::intake::Outcome;
+use crate::pipeline::preview::Preview;
 use crate::pipeline::queue;
-use crate::pipeline::records::{self, Ingested, RecordsDoor};
+use crate::pipeline::records::{self, Ingested, RecordsDoor, Rehearsed};
 use async_graphql::{Context, Enum, ID, InputObject, Json, Object, Result, SimpleObject};
 use serde_json::Value;
 
@@ -26,6 +28,9 @@ use serde_json::Value;
 pub struct RecordsIngestInput {
     /// The source that knows them.
     source: ID,
+    /// Only say what would become of the items, and write nothing.
+    #[graphql(default)]
+    dry_run: bool,
     /// The records, 1 to 500; with their events and purchases no more than `ingest.max_batch_events` together, by default 2,500.
     items: Vec<RecordInput>,
 }
@@ -161,6 +166,8 @@ pub struct Receipt {
     index: usize,
     record: RecordId,
     outcome: queue::Receipt,
+    /// What would become of its record; none when it was stored in earnest.
+    preview: Option<Preview>,
 }
 
 /// What became of one item: told after it was committed.
@@ -181,7 +188,7 @@ impl Receipt {
         }
     }
 
-    /// The record as it is now; null when the item was rejected.
+    /// The record as it is now; null when the item was rejected, and with `dryRun` when there is none yet.
     async fn record(&self, ctx: &Context<'_>) -> Option<Result<RecordNode>> {
         self.outcome.as_ref().ok()?;
         ask(ctx, RecordOf(self.record))
@@ -190,7 +197,7 @@ impl Receipt {
             .transpose()
     }
 
-    /// The customer the record belongs to now; null when the item was rejected.
+    /// The customer the record belongs to now; null when the item was rejected, and with `dryRun` when there is no record yet.
     async fn customer(&self, ctx: &Context<'_>) -> Option<Result<CustomerNode>> {
         self.outcome.as_ref().ok()?;
         let customer = async {
@@ -200,6 +207,17 @@ impl Receipt {
             Ok(ask(ctx, CustomerOf(record.customer)).await?.map(CustomerNode))
         };
         customer.await.transpose()
+    }
+
+    /// Who it would be taken for, by all items of the call together; null when it was rejected, and without `dryRun`.
+    async fn decision(&self) -> Option<IdentityPreview> {
+        self.preview.as_ref().map(IdentityPreview::of)
+    }
+
+    /// The values of its customer that would differ, by all items of the call together; null when it was rejected, and without `dryRun`.
+    async fn changes(&self) -> Option<Vec<TraitChange>> {
+        let changes = self.preview.as_ref()?.changes.iter();
+        Some(changes.map(TraitChange::of).collect())
     }
 
     /// Why it was rejected; null when it was not. Its field begins at `items`.
@@ -232,21 +250,53 @@ impl Ingestion {
             Err(reason) => return Ok(refused(error::invalid("source", reason))),
         };
         let items = input.items.into_iter().map(Item::from).collect();
+        if input.dry_run {
+            return rehearsed(records::rehearse(services, door, source, items).await);
+        }
         match records::ingest(services, door, source, items).await {
             Ok(Ingested { receipts, transaction }) => {
                 forget(ctx)?;
-                let receipt = |(index, (record, outcome))| Receipt { index, record, outcome };
+                let receipt = |(index, (record, outcome))| Receipt {
+                    index,
+                    record,
+                    outcome,
+                    preview: None,
+                };
                 Ok(RecordsIngestPayload {
                     receipts: receipts.into_iter().enumerate().map(receipt).collect(),
                     transaction: transaction.map(Into::into),
                     user_errors: Vec::new(),
                 })
             }
-            Err(records::RecordsError::Intake(cause)) => Err(error::intake(&cause)),
-            Err(records::RecordsError::Store(cause)) => Err(error::store(&cause)),
-            Err(cause) => error::user_error(cause.kind(), cause.field(), &cause).map(refused),
+            Err(cause) => not_taken(cause),
         }
     }
+}
+
+fn not_taken(cause: records::RecordsError) -> Result<RecordsIngestPayload> {
+    match cause {
+        records::RecordsError::Intake(cause) => Err(error::intake(&cause)),
+        records::RecordsError::Store(cause) => Err(error::store(&cause)),
+        cause => error::user_error(cause.kind(), cause.field(), &cause).map(refused),
+    }
+}
+
+fn rehearsed(answer: Result<Rehearsed, records::RecordsError>) -> Result<RecordsIngestPayload> {
+    let Rehearsed { receipts, previews } = match answer {
+        Ok(rehearsed) => rehearsed,
+        Err(cause) => return not_taken(cause),
+    };
+    let receipt = |(index, (record, outcome)): (usize, (RecordId, queue::Receipt))| Receipt {
+        index,
+        record,
+        preview: outcome.as_ref().ok().and_then(|_| previews.get(&record).cloned()),
+        outcome,
+    };
+    Ok(RecordsIngestPayload {
+        receipts: receipts.into_iter().enumerate().map(receipt).collect(),
+        transaction: None,
+        user_errors: Vec::new(),
+    })
 }
 
 fn refused(user_error: UserError) -> RecordsIngestPayload {

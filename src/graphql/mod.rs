@@ -26,6 +26,7 @@ mod mutation;
 mod node_id;
 mod own;
 pub mod personal;
+mod preview;
 mod purchase;
 mod query;
 mod record;

@@ -192,6 +192,12 @@ impl<'a> Body<'a> {
 }
 
 impl Arrival<'_> {
+    /// Reads one message that stands by itself; `new_id` makes the id of one that has none.
+    pub(super) fn message(&self, item: Value, limits: Limits, new_id: impl FnOnce() -> String) -> Result<Message, Refusal> {
+        limits.check_size(item.to_string().len(), None)?;
+        segment::message(item, &self.surroundings(None, None, None, None), new_id)
+    }
+
     fn surroundings<'s>(
         &'s self,
         kind: Option<EventKind>,

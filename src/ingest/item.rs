@@ -10,9 +10,9 @@ use super::body::{Arrival, BodyFault, Limits, RefusedItem};
 use super::message::{Assertion, ConsentSaid, KeyedBy, Message, OrderReportKind, Refusal};
 use super::segment::{check_id_length, check_trait_names, event_name, in_traits, refuse_protected};
 use super::time::read_times;
-use super::{commerce, consent, json, traits};
-use crate::base::Instant;
+use super::{commerce, consent, json, reserved, traits};
 use crate::base::ids::HashKey;
+use crate::base::{Instant, SourceId};
 use entity::{ConsentAnswer, ConsentOrigin, EventKind, IdentifierKind};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -130,6 +130,43 @@ pub fn into_messages(
         }
     }
     Ok((messages, refused))
+}
+
+/// The messages of a row of a file. What it says of the person is one, an event or a purchase another; a row that says nothing of the
+/// person but who it is has no message for that alone. `nth` answers how often a
+/// content came in this file, this time included: with it a row without an id of its own has the same id whenever the file is read.
+pub fn messages_of_row(
+    mut item: Item,
+    limits: Limits,
+    arrival: &Arrival<'_>,
+    keys: &HashKey,
+    nth: impl FnOnce(&[u8; 32]) -> u64,
+) -> Result<Vec<Message>, Refusal> {
+    let as_sent = item.as_sent();
+    if item.message_id.is_none() {
+        let content = *blake3::hash(canonical(&as_sent).as_bytes()).as_bytes();
+        item.message_id = Some(row_id(keys, arrival.source, &content, nth(&content)));
+    }
+    let reading = Reading {
+        item: &item,
+        place: 0,
+        limits,
+        arrival,
+    };
+    let mut messages = reading.messages(&as_sent, keys)?;
+    let says_who_only = messages[0].traits.is_empty() && messages[0].consents.is_empty();
+    if says_who_only && messages.len() > 1 {
+        let who = messages.remove(0);
+        messages[0].identifiers = who.identifiers;
+        messages[0].context = who.context;
+    }
+    Ok(messages)
+}
+
+/// The id of a row that has none: the n-th with this content in a file of this source.
+pub(super) fn row_id(keys: &HashKey, source: SourceId, content: &[u8; 32], nth: u64) -> String {
+    let parts = [source.0.as_bytes().as_slice(), content, &nth.to_le_bytes()];
+    format!("row-{}", keys.id("row", &parts))
 }
 
 /// An item on its way to messages.
@@ -275,7 +312,10 @@ impl Reading<'_> {
         let properties = object(event.properties.as_ref(), "properties")?;
         self.limits.check_size(bytes(&properties), Some(String::new()))?;
         let order = match event.kind {
-            EventKind::Track => commerce::order_report(&name, &properties, &message_id)?,
+            EventKind::Track => {
+                reserved::check(&name, &properties)?;
+                commerce::order_report(&name, &properties, &message_id)?
+            }
             _ => None,
         };
         let message = self.message(event.kind, name, message_id, event.at, properties);

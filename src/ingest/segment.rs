@@ -1,6 +1,7 @@
 //! The Segment tracking API's messages (RudderStack's are the same) turned into Tributary's. Pure: no clock, no database.
 
 use super::message::{Assertion, KeyedBy, Message, Refusal};
+use super::reserved;
 use super::time::{Times, times};
 use super::traits;
 use super::{commerce, consent};
@@ -102,7 +103,10 @@ pub fn message(item: Value, around: &Surroundings<'_>, new_id: impl FnOnce() -> 
         return Err(Refusal::new("internal_id", "context", message));
     }
     let order = match kind {
-        EventKind::Track => commerce::order_report(&name, &body, &message_id)?,
+        EventKind::Track => {
+            reserved::check(&name, &body)?;
+            commerce::order_report(&name, &body, &message_id)?
+        }
         _ => None,
     };
     let mut consents = consent::preferences(&context, &name, &message_id, times.occurred_at)?;

@@ -30,7 +30,7 @@ pub(super) async fn source_by_id(db: &impl ConnectionTrait, id: SourceId) -> Res
     Ok(source::Entity::find_by_id(id.0).one(db).await?)
 }
 
-pub(super) async fn source_by_key(db: &impl ConnectionTrait, key: &str) -> Result<Option<source::Model>, StoreError> {
+pub async fn source_by_key(db: &impl ConnectionTrait, key: &str) -> Result<Option<source::Model>, StoreError> {
     Ok(source::Entity::find().filter(source::Column::Key.eq(key)).one(db).await?)
 }
 
@@ -58,7 +58,7 @@ pub async fn sources_by_ids(db: &impl ConnectionTrait, ids: &[SourceId]) -> Resu
     Ok(source::Model::find_by_statement(statement).all(db).await?)
 }
 
-pub(super) async fn all_sources(db: &impl ConnectionTrait) -> Result<Vec<source::Model>, StoreError> {
+pub async fn all_sources(db: &impl ConnectionTrait) -> Result<Vec<source::Model>, StoreError> {
     Ok(source::Entity::find().all(db).await?)
 }
 

@@ -12,10 +12,12 @@
 pub mod consents;
 pub mod erase;
 mod golden;
+pub mod import;
 pub mod intake;
 pub mod jobs;
 pub mod lists;
 pub mod mend;
+pub mod preview;
 pub mod queue;
 pub mod rebuild;
 pub mod records;

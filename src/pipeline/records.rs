@@ -2,6 +2,7 @@
 
 use super::Services;
 use super::intake::{Delivery, Outcome};
+use super::preview::{Preview, preview};
 use super::queue::{Intake, IntakeError, Receipt};
 use crate::base::{Kind, RecordId, SourceId};
 use crate::feed::TransactionId;
@@ -9,6 +10,7 @@ use crate::ingest::message::Refusal;
 use crate::ingest::store::sources_by_ids;
 use crate::ingest::{Arrival, BodyFault, Item, Limits, item};
 use crate::store::StoreError;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Takes items.
@@ -67,13 +69,32 @@ pub struct Ingested {
     pub transaction: Option<TransactionId>,
 }
 
-/// Stores items of a source; answers when they are committed.
-pub async fn ingest(
-    services: &Services,
-    door: &RecordsDoor,
-    source: SourceId,
-    items: Vec<Item>,
-) -> Result<Ingested, RecordsError> {
+/// Items that were read: as a delivery, with what is known of them before.
+struct Read {
+    records: Vec<RecordId>,
+    delivery: Delivery,
+}
+
+impl Read {
+    /// What became of each item, from what became of each message.
+    fn receipts(&self, of_messages: impl IntoIterator<Item = Receipt>) -> Vec<(RecordId, Receipt)> {
+        let mut of_items: Vec<Option<Receipt>> = vec![None; self.records.len()];
+        for item in &self.delivery.refused {
+            of_items[item.index] = Some(Err(item.refusal.clone()));
+        }
+        for (message, receipt) in self.delivery.messages.iter().zip(of_messages) {
+            let of_item = &mut of_items[message.place];
+            *of_item = Some(match of_item.take() {
+                None => told(receipt),
+                Some(before) => together(before, told(receipt)),
+            });
+        }
+        let certain = |receipt: Option<Receipt>| receipt.expect("an item is refused or has messages, each with a receipt");
+        self.records.iter().copied().zip(of_items.into_iter().map(certain)).collect()
+    }
+}
+
+async fn read(services: &Services, door: &RecordsDoor, source: SourceId, items: Vec<Item>) -> Result<Read, RecordsError> {
     let found = sources_by_ids(services.store.reader(), &[source]).await?.pop();
     let known = found.ok_or(RecordsError::NoSource)?;
     if !known.enabled {
@@ -90,13 +111,6 @@ pub async fn ingest(
     };
     let read = item::into_messages(items, door.limits.of_source(&known), &arrival, keys);
     let (messages, refused) = read.map_err(RecordsError::Items)?;
-
-    let mut of_items: Vec<Option<Receipt>> = vec![None; records.len()];
-    for item in &refused {
-        of_items[item.index] = Some(Err(item.refusal.clone()));
-    }
-    let refused_before = refused.len();
-    let places: Vec<usize> = messages.iter().map(|message| message.place).collect();
     let delivery = Delivery {
         source_id: source,
         source_key: known.key,
@@ -105,26 +119,35 @@ pub async fn ingest(
         messages,
         refused,
     };
-    let delivered = door.intake.deliver(delivery).await?;
+    Ok(Read { records, delivery })
+}
+
+/// Stores items of a source; answers when they are committed.
+pub async fn ingest(
+    services: &Services,
+    door: &RecordsDoor,
+    source: SourceId,
+    items: Vec<Item>,
+) -> Result<Ingested, RecordsError> {
+    let read = read(services, door, source, items).await?;
+    let refused_before = read.delivery.refused.len();
+    let delivered = door.intake.deliver(read.delivery.clone()).await?;
     let is_kept = |receipt: &&Receipt| matches!(receipt, Ok(outcome) if *outcome != Outcome::Suppressed);
     let accepted = delivered.receipts.iter().filter(is_kept).count();
     metrics::counter!("tributary_events_accepted_total").increment(accepted as u64);
     metrics::counter!("tributary_events_rejected_total").increment((refused_before + delivered.receipts.len() - accepted) as u64);
-    for (place, receipt) in places.into_iter().zip(delivered.receipts) {
-        let receipt = match receipt {
-            Ok(Outcome::Suppressed) => Err(suppressed()),
-            other => other,
-        };
-        of_items[place] = Some(match of_items[place].take() {
-            None => receipt,
-            Some(before) => together(before, receipt),
-        });
-    }
-    let certain = |receipt: Option<Receipt>| receipt.expect("an item is refused or has messages, each with a receipt");
     Ok(Ingested {
-        receipts: records.into_iter().zip(of_items.into_iter().map(certain)).collect(),
+        receipts: read.receipts(delivered.receipts),
         transaction: delivered.transaction,
     })
+}
+
+/// As a server or an operator is told: a message about somebody who was erased is refused.
+pub(super) fn told(receipt: Receipt) -> Receipt {
+    match receipt {
+        Ok(Outcome::Suppressed) => Err(suppressed()),
+        other => other,
+    }
 }
 
 fn suppressed() -> Refusal {
@@ -137,8 +160,36 @@ fn suppressed() -> Refusal {
     }
 }
 
+/// What would become of a call's items.
+#[derive(Clone, Debug)]
+pub struct Rehearsed {
+    /// As of `ingest`.
+    pub receipts: Vec<(RecordId, Receipt)>,
+    /// Of each record that an item would be stored for, by all of the call together.
+    pub previews: HashMap<RecordId, Preview>,
+}
+
+/// Answers what `ingest` would do at this moment, and writes nothing.
+pub async fn rehearse(
+    services: &Services,
+    door: &RecordsDoor,
+    source: SourceId,
+    items: Vec<Item>,
+) -> Result<Rehearsed, RecordsError> {
+    let mut read = read(services, door, source, items).await?;
+    // What is refused already needs no database; it is not listed, since nothing was sent in earnest.
+    let refused = std::mem::take(&mut read.delivery.refused);
+    let deliveries = [read.delivery.clone()];
+    let previewed = preview(services, &deliveries, &read.records).await?;
+    read.delivery.refused = refused;
+    Ok(Rehearsed {
+        receipts: read.receipts(previewed.outcomes.into_iter().flatten().map(Ok)),
+        previews: previewed.records,
+    })
+}
+
 /// Two messages of one item as one: a refusal is told, and anything new makes it new.
-fn together(a: Receipt, b: Receipt) -> Receipt {
+pub(super) fn together(a: Receipt, b: Receipt) -> Receipt {
     match (a, b) {
         (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
         (Ok(Outcome::Held), _) | (_, Ok(Outcome::Held)) => Ok(Outcome::Held),

@@ -29,6 +29,27 @@ impl Transient for StoreError {
     }
 }
 
+/// How a rehearsal ends: never with a commit.
+enum Undone<T> {
+    Seen(T),
+    Failed(StoreError),
+}
+
+impl<T> From<StoreError> for Undone<T> {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<T> Transient for Undone<T> {
+    fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Seen(_) => None,
+            Self::Failed(error) => Some(error),
+        }
+    }
+}
+
 impl Store {
     /// Runs `work` in a transaction and commits it; an error rolls back. `work` may run several times and must have no other effect.
     /// Its second argument is empty and only tells the compiler that what `work` borrows outlives the transaction.
@@ -78,6 +99,25 @@ impl Store {
             metrics::counter!("tributary_transaction_retries_total").increment(1);
             tokio::time::sleep(self.pause(attempt)).await;
             attempt += 1;
+        }
+    }
+
+    /// Runs `work` like `transact`, and rolls it back whatever it answers: for asking what would happen.
+    pub async fn rehearse<'a, T, F>(&self, mut work: F) -> Result<T, StoreError>
+    where
+        F: for<'t> FnMut(&'t DatabaseTransaction, Borrows<'t, 'a>) -> BoxFuture<'t, Result<T, StoreError>> + Send,
+        T: Send + 'static,
+    {
+        let undone = self
+            .transact(|tx, borrows| {
+                let seen = work(tx, borrows);
+                Box::pin(async move { Err::<(), _>(seen.await.map_or_else(Undone::Failed, Undone::Seen)) })
+            })
+            .await;
+        match undone {
+            Err(Undone::Seen(seen)) => Ok(seen),
+            Err(Undone::Failed(error)) => Err(error),
+            Ok(()) => unreachable!("what is rehearsed never commits"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a customer is worth: the statistics of lifetime value. Pure; nothing here knows of a server, a database or a clock.
+//! What a customer is worth: the statistics of lifetime value. Pure; nothing here but `inputs` knows of a server, a database or a clock.
 //!
 //! A [`History`] says when somebody bought, in three numbers; [`ledger()`] makes histories out of single purchases. [`fit_buying`] fits
 //! BG/NBD or MBG/NBD to many of them: who still buys, and how often. [`fit_spending`] fits Gamma-Gamma: how much they spend. Both by
@@ -11,6 +11,7 @@
 //! of the papers fail. Sources: Fader, Hardie and Lee 2005 (BG/NBD); Batislam, Denizel and Filiztekin 2007 (MBG/NBD); Fader and Hardie
 //! 2013, note 025 (Gamma-Gamma). What is computed otherwise than there is said in `beta`, `likelihood` and `spending`.
 //!
+//! `inputs` keeps what value is computed with besides orders, exchange rates and spend. Owns `exchange_rate` and `spend`.
 //! Leaves to others: where purchases come from, and where values go.
 
 mod backtest;
@@ -18,6 +19,7 @@ mod beta;
 mod buying;
 mod fit;
 mod history;
+pub mod inputs;
 mod ledger;
 mod likelihood;
 mod maximise;

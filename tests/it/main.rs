@@ -12,6 +12,7 @@ mod decisions;
 mod demo;
 mod doors;
 mod erasure;
+mod files;
 mod frontends;
 mod gate;
 mod golden;

@@ -101,6 +101,22 @@ pub async fn store(
     now: Instant,
     deliveries: &[Delivery],
 ) -> Result<Stored, StoreError> {
+    let (outcomes, log) = write(tx, services, now, deliveries).await?;
+    // Repetitions and refusals are no news.
+    let transaction = match log.is_empty() {
+        true => None,
+        false => Some(log.write(tx, now).await?),
+    };
+    Ok(Stored { outcomes, transaction })
+}
+
+/// All of `store` but the log, which draws an ordinal: for storing, and for seeing what would be stored.
+pub(super) async fn write(
+    tx: &DatabaseTransaction,
+    services: &Services,
+    now: Instant,
+    deliveries: &[Delivery],
+) -> Result<(Vec<Vec<Outcome>>, Log), StoreError> {
     let standing = services.rules.standing();
     let keys = services.store.hash_key();
     let messages = deliveries.iter().flat_map(|delivery| &delivery.messages);
@@ -160,11 +176,6 @@ pub async fn store(
     insert_rejected(tx, &services.store, rejections).await?;
     let new_messages = items.iter().filter(|item| item.is_new).map(|item| item.message);
     services.catalogue.discover(tx, &Sightings::of(new_messages)).await?;
-    // Repetitions and refusals are no news.
-    let transaction = match log.is_empty() {
-        true => None,
-        false => Some(log.write(tx, now).await?),
-    };
 
     let mut outcomes = items.iter().map(|item| match item.is_new {
         _ if item.is_suppressed => Outcome::Suppressed,
@@ -176,7 +187,7 @@ pub async fn store(
         .iter()
         .map(|delivery| outcomes.by_ref().take(delivery.messages.len()).collect())
         .collect();
-    Ok(Stored { outcomes, transaction })
+    Ok((outcomes, log))
 }
 
 /// Asks what is known of every record and value; anonymous records go on where their newest sibling is.
