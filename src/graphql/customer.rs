@@ -9,6 +9,7 @@ use super::node_id::NodeId;
 use super::record::{IdentifierNode, RecordNode};
 use super::scalars::{Date, DateTime};
 use super::timeline::{PurchaseNode, TimelineEntry};
+use super::view;
 use crate::base::paging::Page;
 use crate::base::{CustomerId, SourceId};
 use crate::customer::Customer;
@@ -174,8 +175,11 @@ impl CustomerNode {
             from: from.map(|from| from.0),
             to: to.map(|to| to.0),
         };
+        // Together with whatever else begins with them, and so for all customers of a page in one statement.
+        records(ctx, self.0.id).await?;
         let asked = Asked {
             window,
+            bodies: view::shows_bodies(&ctx.look_ahead()),
             purchases: kinds.is_none() && names.is_none(),
             events: events_asked(kinds, names)?,
             sources: match channels {
@@ -201,11 +205,13 @@ impl CustomerNode {
             from: None,
             to: None,
         };
+        records(ctx, self.0.id).await?;
         let asked = Asked {
             window,
             events: None,
             purchases: true,
             sources: None,
+            bodies: false,
         };
         let slice = ask(ctx, TimelineOf(self.0.id, asked)).await?.unwrap_or_default();
         let rows = slice.rows.into_iter().filter_map(|entry| match entry {
@@ -229,7 +235,7 @@ async fn records(ctx: &Context<'_>, id: crate::base::CustomerId) -> Result<Arc<V
 const MAX_NAMES: usize = 100;
 
 /// Which events a timeline lists; none when the filter can match nothing.
-fn events_asked(kinds: Option<Vec<EventKind>>, names: Option<Vec<String>>) -> Result<Option<EventFilter>> {
+pub fn events_asked(kinds: Option<Vec<EventKind>>, names: Option<Vec<String>>) -> Result<Option<EventFilter>> {
     if names.as_ref().is_some_and(|names| names.len() > MAX_NAMES) {
         return Err(error::bad_input("names", format!("may hold {MAX_NAMES} names")));
     }

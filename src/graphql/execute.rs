@@ -3,6 +3,7 @@
 use super::batching::{loaders, run_with_loads};
 use super::gate::{self, Limits};
 use super::limits::check_page_sizes;
+use super::loaders::Questions;
 use super::{Schema, serving};
 use crate::access::{Principal, Scope};
 use crate::pipeline::Services;
@@ -91,7 +92,7 @@ impl Door {
                 return Answer::Invalid(json!({"errors": [error_json(&error, "GRAPHQL_VALIDATION_FAILED")]}));
             }
         }
-        let (loaders, loads) = loaders(self.services.store.clone());
+        let (loaders, loads) = loaders(Questions::new(&self.services));
         let mut request = Request::new(body.query).variables(variables).data(principal).data(loaders);
         request.operation_name = body.operation_name;
         request.set_parsed_query(ExecutableDocument::clone(&document));

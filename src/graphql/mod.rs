@@ -25,6 +25,7 @@ mod record;
 mod rules;
 mod scalars;
 mod timeline;
+mod view;
 
 pub use execute::{Answer, Door, GraphqlOptions, RequestBody};
 pub use node_id::is_node_id;

@@ -14,7 +14,7 @@ use super::record::{RecordNode, SourceNode};
 use super::rules::{self, IdentityRules, IdentityRulesInput, IdentitySimulation};
 use super::scalars::DateTime;
 use super::timeline::{EventNode, ProductNode, PurchaseNode};
-use super::{error, services};
+use super::{error, services, view};
 use crate::access::{self, Scope};
 use crate::base::IdentifierId;
 use crate::base::paging::Slice;
@@ -94,7 +94,7 @@ impl Query {
     ) -> Option<Result<CustomerNode>> {
         let found = async {
             let id = node_id::customer_id(&id).map_err(|reason| error::bad_input("id", reason))?;
-            Ok(ask(ctx, CustomerOf(id)).await?.map(CustomerNode))
+            view::customer(ctx, id).await
         };
         found.await.transpose()
     }
@@ -296,7 +296,7 @@ async fn customer_by(ctx: &Context<'_>, identifier: IdentifierInput) -> Result<O
     let Some(owner) = read(identity::store::owner(services.store.reader(), id).await)? else {
         return Ok(None);
     };
-    Ok(ask(ctx, CustomerOf(owner)).await?.map(CustomerNode))
+    view::customer(ctx, owner).await
 }
 
 /// The id of an identifier as it would be stored; `None` when the value is none of its kind, so that nobody has it.

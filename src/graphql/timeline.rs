@@ -3,10 +3,11 @@
 use super::decision::DecisionNode;
 use super::error;
 use super::kinds::{Channel, EventKind};
-use super::loaders::{LinesOf, ProductOf, RecordOf, ask};
+use super::loaders::{LinesOf, ProductOf, RecordOf, ask, known_source};
 use super::node_id::NodeId;
-use super::record::{RecordNode, source_node};
+use super::record::RecordNode;
 use super::scalars::{DateTime, MoneyValue};
+use super::services;
 use crate::base::RecordId;
 use crate::customer::{Event, Product, Purchase, PurchaseLine};
 use crate::pipeline::timeline::Entry;
@@ -71,8 +72,15 @@ impl EventNode {
 
     /// Through which channel it came.
     async fn channel(&self, ctx: &Context<'_>) -> Result<Channel> {
-        let record = record_node(ctx, self.0.key.record).await?;
-        Ok(source_node(ctx, record.0.source).await?.0.channel.into())
+        let source = match known_source(ctx, self.0.key.record) {
+            Some(source) => source,
+            None => record_node(ctx, self.0.key.record).await?.0.source,
+        };
+        let sources = services(ctx)?.sources.all([source]).await;
+        let sources = sources.map_err(|cause| error::store(&cause))?;
+        let source = sources.get(&source);
+        let source = source.ok_or_else(|| error::internal(format!("the source of record {} is missing", self.0.key.record)))?;
+        Ok(source.channel.into())
     }
 
     /// When it happened, corrected for the sender's clock.

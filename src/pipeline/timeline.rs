@@ -7,6 +7,7 @@ use crate::customer::{Event, Purchase};
 use crate::identity::Record;
 use crate::store::{Store, StoreError};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// One entry.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Asked {
     pub purchases: bool,
     /// Sources whose records count; none: all.
     pub sources: Option<Vec<SourceId>>,
+    /// Whether somebody will look at properties and contexts of events; what is asked for without them may come without.
+    pub bodies: bool,
 }
 
 impl Entry {
@@ -45,7 +48,7 @@ impl Entry {
 /// A page of the timeline of each customer, from its records. A constant number of statements however many customers.
 pub async fn timelines(
     store: &Store,
-    records: &HashMap<CustomerId, Vec<Record>>,
+    records: &HashMap<CustomerId, Arc<Vec<Record>>>,
     asked: &Asked,
 ) -> Result<HashMap<CustomerId, Slice<Entry>>, StoreError> {
     let sources: Option<HashSet<SourceId>> = asked.sources.as_ref().map(|sources| sources.iter().copied().collect());

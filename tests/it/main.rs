@@ -14,6 +14,7 @@ mod histories;
 mod intake;
 mod jobs;
 mod layers;
+mod lists;
 mod operations;
 mod precision;
 mod purchases;

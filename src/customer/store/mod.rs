@@ -3,6 +3,7 @@
 mod customers;
 mod events;
 pub mod listing;
+pub mod parts;
 mod purchases;
 pub mod whole;
 mod window;

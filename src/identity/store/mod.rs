@@ -5,6 +5,7 @@ pub mod decisions;
 pub mod evidence;
 pub mod history;
 pub mod neighbours;
+pub mod parts;
 
 use super::{Identifier, NewRecord, Record, RecordTraits};
 use crate::base::{CustomerId, IdentifierId, Instant, RecordId, SourceId};
