@@ -33,6 +33,7 @@ pub struct Loaders {
 type Kinds = HashMap<TypeId, Box<dyn Any + Send>>;
 type ValueOf<K> = <Questions as Loader<K>>::Value;
 type ErrorOf<K> = <Questions as Loader<K>>::Error;
+type FoundOne<K> = Result<Option<ValueOf<K>>, ErrorOf<K>>;
 type Found<K> = Result<HashMap<K, ValueOf<K>>, ErrorOf<K>>;
 
 /// Questions of one type: answered ones, where none means that there is nothing to answer, and those who wait for the next load.
@@ -67,7 +68,7 @@ impl Loaders {
     }
 
     /// One answer; `None` when there is nothing to answer.
-    pub async fn load_one<K>(&self, key: K) -> Result<Option<ValueOf<K>>, ErrorOf<K>>
+    pub async fn load_one<K>(&self, key: K) -> FoundOne<K>
     where
         K: Send + Sync + Hash + Eq + Clone + 'static,
         Questions: Loader<K>,
@@ -99,7 +100,9 @@ impl Loaders {
             answers.waiting.push((keys, sender));
             if is_first {
                 // A request that has ended needs no answer.
-                let _ = self.later.send(Box::pin(load::<K>(self.questions.clone(), self.kinds.clone())));
+                let _ = self
+                    .later
+                    .send(Box::pin(load::<K>(self.questions.clone(), self.kinds.clone())));
             }
             answer
         };
@@ -176,7 +179,9 @@ where
 
 /// Runs a query in rounds: as far as it gets, then all loads it asked for, then on.
 pub async fn run_with_loads<T>(query: impl Future<Output = T>, mut waiting: Waiting) -> T {
-    let mut query = pin!(query);
+    // Tokio lets a task see so many answers in one go and no more. A query that saw but some of them would ask for the rest in a round of
+    // its own.
+    let mut query = pin!(tokio::task::unconstrained(query));
     let mut round = FuturesUnordered::new();
     poll_fn(|context| {
         loop {

@@ -104,7 +104,13 @@ pub async fn customers(
         let filter = filter.clone();
         Box::pin(async move { listing::count(store.reader(), &filter, COUNTED_TO + 1).await })
     });
-    Ok(Connection::new(slice, after, |(_, place)| place.clone(), |(customer, _)| CustomerNode(customer)).counted(count))
+    Ok(Connection::new(
+        slice,
+        after,
+        |(_, place)| place.clone(),
+        |(customer, _)| CustomerNode(customer),
+    )
+    .counted(count))
 }
 
 impl CustomerFilter {
@@ -144,7 +150,12 @@ impl CustomerFilter {
             seen_since: self.seen_since.map(|since| since.0),
             purchased_since: self.purchased_since.map(|since| since.0),
             traits: traits
-                .map(|wanted| (canonical_name(&wanted.name).to_owned(), wanted.value.map_or(Value::Null, |value| value.0)))
+                .map(|wanted| {
+                    (
+                        canonical_name(&wanted.name).to_owned(),
+                        wanted.value.map_or(Value::Null, |value| value.0),
+                    )
+                })
                 .collect(),
         })
     }

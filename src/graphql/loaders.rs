@@ -75,7 +75,9 @@ impl Questions {
             for record in identity::store::records_of(self.store.reader(), &unknown).await? {
                 by_customer.entry(record.customer).or_default().push(record);
             }
-            let loaded = by_customer.into_iter().map(|(customer, records)| (customer, Arc::new(records)));
+            let loaded = by_customer
+                .into_iter()
+                .map(|(customer, records)| (customer, Arc::new(records)));
             for (customer, records) in loaded {
                 self.members().insert(customer, records.clone());
                 found.insert(customer, records);
@@ -97,8 +99,15 @@ pub fn feed(ctx: &Context<'_>, asked: CustomerId, view: View) -> Result<Customer
     if let Some(identifiers) = view.identifiers {
         loaders.feed(identifiers.into_iter().map(|(record, shown)| (IdentifiersOf(record), shown)));
     }
-    loaders.feed(view.timelines.into_iter().map(|(asked, slice)| (TimelineOf(id, asked), slice)));
-    loaders.feed([(CustomerOf(asked), view.customer.clone()), (CustomerOf(id), view.customer.clone())]);
+    loaders.feed(
+        view.timelines
+            .into_iter()
+            .map(|(asked, slice)| (TimelineOf(id, asked), slice)),
+    );
+    loaders.feed([
+        (CustomerOf(asked), view.customer.clone()),
+        (CustomerOf(id), view.customer.clone()),
+    ]);
     Ok(view.customer)
 }
 
@@ -347,7 +356,10 @@ impl Loader<HistoryOf> for Questions {
         // Aliases may ask for several pages; each is one round for all customers that ask for it.
         let mut by_page: HashMap<&Page<_>, Vec<(RecordId, CustomerId)>> = HashMap::new();
         for HistoryOf(customer, page) in keys {
-            let records = by_customer.get(customer).map(|records| records.as_slice()).unwrap_or_default();
+            let records = by_customer
+                .get(customer)
+                .map(|records| records.as_slice())
+                .unwrap_or_default();
             let records = records.iter().map(|record| (record.id, *customer));
             by_page.entry(page).or_default().extend(records);
         }

@@ -33,7 +33,7 @@ pub use node_id::is_node_id;
 use crate::access::Principal;
 use crate::pipeline::Services;
 use crate::pipeline::records::RecordsDoor;
-use async_graphql::{Context, EmptySubscription, Result, Schema as AsyncSchema, SchemaBuilder};
+use async_graphql::{Context, EmptySubscription, Result, Schema as AsyncSchema, SchemaBuilder, ValidationMode};
 
 pub type Schema = AsyncSchema<query::Query, mutation::Mutation, EmptySubscription>;
 
@@ -46,8 +46,8 @@ pub fn schema(services: Option<Services>) -> Schema {
 }
 
 /// The schema of a server that takes records.
-fn serving(services: Services, records: RecordsDoor) -> Schema {
-    builder().data(services).data(records).finish()
+fn serving(services: Services, records: RecordsDoor, validation: ValidationMode) -> Schema {
+    builder().data(services).data(records).validation_mode(validation).finish()
 }
 
 fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {

@@ -313,5 +313,9 @@ pub fn identifier_id(services: &Services, namespace_field: &str, identifier: Ide
     let Verdict::Usable(value) = rules.judge(kind, &namespace, &identifier.value) else {
         return Ok(None);
     };
-    Ok(Some(services.store.hash_key().identifier(kind.to_value(), &namespace, &value)))
+    Ok(Some(services.store.hash_key().identifier(
+        kind.to_value(),
+        &namespace,
+        &value,
+    )))
 }

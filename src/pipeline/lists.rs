@@ -42,7 +42,9 @@ pub async fn copy_last_seen(services: &Services) -> Result<usize, StoreError> {
 
 async fn copy_round(store: &Store, after: Option<CustomerId>) -> Result<(usize, Option<CustomerId>), StoreError> {
     let copies = listing::seen_copies_after(store.reader(), after, ROUND).await?;
-    let Some((last, _)) = copies.last() else { return Ok((0, None)) };
+    let Some((last, _)) = copies.last() else {
+        return Ok((0, None));
+    };
     let seen = listing::last_seen(store.reader(), copies.iter().map(|(id, _)| *id)).await?;
     let stale = copies.iter().filter_map(|(id, copy)| {
         let truth = seen.get(id).copied();

@@ -11,7 +11,7 @@ use crate::customer::{Customer, Event, Golden, Purchase};
 use crate::identity::store::parts as identity_parts;
 use crate::identity::{Identifier, Record};
 use crate::store::{Store, StoreError};
-use sea_orm::{ConnectionTrait as _, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait as _, DbBackend, QueryResult, Statement, Value};
 use std::collections::HashMap;
 
 /// What of a customer is wanted besides the golden values.
@@ -20,7 +20,7 @@ pub struct Wanted {
     pub records: bool,
     /// Takes the records along.
     pub identifiers: bool,
-    /// Latest pages, all of the same events; each passes `is_latest`.
+    /// Latest pages, all of the same events: without cursor, period, names or sources.
     pub timelines: Vec<Asked>,
 }
 
@@ -33,74 +33,82 @@ pub struct View {
     pub timelines: Vec<(Asked, Slice<Entry>)>,
 }
 
-impl Asked {
-    /// Whether it is the latest of everything: no cursor, no period, no names, no sources.
-    pub fn is_latest(&self) -> bool {
-        let window = &self.window;
-        let is_open = window.page.after.is_none() && window.from.is_none() && window.to.is_none();
-        let has_names = self.events.as_ref().is_some_and(|events| events.names.is_some());
-        is_open && !window.oldest_first && !has_names && self.sources.is_none()
+impl Wanted {
+    fn has_records(&self) -> bool {
+        self.records || self.identifiers
+    }
+
+    /// The longest page of those that ask for something.
+    fn most(&self, for_it: impl Fn(&Asked) -> bool) -> Option<u64> {
+        let pages = self.timelines.iter().filter(|asked| for_it(asked));
+        pages.map(|asked| asked.window.page.first).max()
     }
 }
 
-/// The customer whom any id they ever had stands for; `None` when nobody ever had it.
-pub async fn customer(store: &Store, id: CustomerId, wanted: &Wanted) -> Result<Option<View>, StoreError> {
-    let backend = store.backend();
-    let golden = if store.is_postgres() { "c.golden::text" } else { "c.golden" };
+/// The statement that fetches it; the id is its first parameter.
+pub fn statement(backend: DbBackend, id: CustomerId, wanted: &Wanted) -> Statement {
+    let golden = if backend == DbBackend::Postgres {
+        "c.golden::text"
+    } else {
+        "c.golden"
+    };
     let mut columns = vec!["c.id, c.created_at, c.rev, c.placed_at".to_owned(), golden.to_owned()];
     let mut values: Vec<Value> = vec![id.0.into()];
-    if wanted.records || wanted.identifiers {
+    if wanted.has_records() {
         columns.push(identity_parts::records(backend));
     }
     if wanted.identifiers {
         columns.push(identity_parts::identifiers(backend));
     }
-    let most = |of: &dyn Fn(&&Asked) -> bool| {
-        let pages = wanted.timelines.iter().filter(of);
-        pages.map(|asked| asked.window.page.first).max()
-    };
-    let (events, purchases) = (most(&|asked| asked.events.is_some()), most(&|asked| asked.purchases));
     let mut limit = |first: u64| {
         values.push(i64::try_from(first + 1).unwrap_or(i64::MAX).into());
         format!("${}", values.len())
     };
-    if let Some(first) = events {
+    if let Some(first) = wanted.most(|asked| asked.events.is_some()) {
         let kinds = wanted.timelines.iter().find_map(|asked| asked.events.as_ref());
         let kinds = kinds.map(|events| events.kinds.as_slice()).unwrap_or_default();
         let bodies = wanted.timelines.iter().any(|asked| asked.bodies);
         columns.push(customer_parts::latest_events(backend, kinds, bodies, &limit(first)));
     }
-    if let Some(first) = purchases {
+    if let Some(first) = wanted.most(|asked| asked.purchases) {
         columns.push(customer_parts::latest_purchases(backend, &limit(first)));
     }
     let sql = format!(
         "SELECT {} FROM record o JOIN customer c ON c.id = o.customer_id WHERE o.id = $1",
         columns.join(", ")
     );
-    let statement = Statement::from_sql_and_values(backend, sql, values);
+    Statement::from_sql_and_values(backend, sql, values)
+}
+
+/// The customer whom any id they ever had stands for; `None` when nobody ever had it.
+pub async fn customer(store: &Store, id: CustomerId, wanted: &Wanted) -> Result<Option<View>, StoreError> {
+    let statement = statement(store.backend(), id, wanted);
     let Some(row) = store.reader().query_one_raw(statement).await? else {
         return Ok(None);
     };
     let mut parts = Parts { row, next: 5 };
     let customer = parts.customer()?;
-    let records = (wanted.records || wanted.identifiers)
+    let records = wanted
+        .has_records()
         .then(|| identity_parts::read_records(customer.id, parts.text()?.as_deref()))
         .transpose()?;
     let identifiers = match &records {
         Some(records) if wanted.identifiers => Some(identity_parts::read_identifiers(records, parts.text()?.as_deref())?),
         _ => None,
     };
-    let events = match events {
+    let events = match wanted.most(|asked| asked.events.is_some()) {
         Some(_) => customer_parts::read_events(parts.text()?.as_deref())?,
         None => Vec::new(),
     };
-    let purchases = match purchases {
+    let purchases = match wanted.most(|asked| asked.purchases) {
         Some(_) => customer_parts::read_purchases(parts.text()?.as_deref())?,
         None => Vec::new(),
     };
     let timelines = wanted.timelines.iter();
     Ok(Some(View {
-        timelines: timelines.map(|asked| (asked.clone(), slice(asked, &events, &purchases))).collect(),
+        timelines: timelines
+            .map(|asked| (asked.clone(), slice(asked, &events, &purchases)))
+            .collect(),
         customer,
         records,
         identifiers,

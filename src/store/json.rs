@@ -1,10 +1,10 @@
 //! Rows of a table inside one column of one row, as JSON: what a statement that answers several questions at once is made of. Each row
 //! travels as an array of its columns, so that names are not repeated.
 
+use super::StoreError;
 use sea_orm::DbBackend;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use super::StoreError;
 
 /// `(SELECT … FROM from)` as a JSON array of arrays, in no order. `columns` are expressions that JSON can hold, see `json_id` and
 /// `json_value`.

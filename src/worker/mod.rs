@@ -27,7 +27,9 @@ pub struct Worker {
 /// Starts the loops. Without a runner this server leaves background jobs to others.
 pub fn start(services: Services, runner: Option<Runner>) -> Worker {
     let (stop, mut stopped) = watch::channel(false);
-    let sweeping = runner.as_ref().map(|_| tokio::spawn(sweep(services.clone(), stop.subscribe())));
+    let sweeping = runner
+        .as_ref()
+        .map(|_| tokio::spawn(sweep(services.clone(), stop.subscribe())));
     let jobs = runner.map(|runner| {
         let runner = Arc::new(runner);
         (runner.clone(), tokio::spawn(run_jobs(services.clone(), runner)))

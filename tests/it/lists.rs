@@ -38,7 +38,11 @@ async fn names(app: &TestApp, filter: Value, order: &str, first: usize) -> Vec<S
         let variables = json!({"f": filter, "o": order, "n": first, "a": after});
         let page = app.ask_with(query, variables).await["customers"].take();
         let nodes = page["nodes"].as_array().unwrap();
-        seen.extend(nodes.iter().map(|node| node["displayName"].as_str().unwrap_or("-").to_owned()));
+        seen.extend(
+            nodes
+                .iter()
+                .map(|node| node["displayName"].as_str().unwrap_or("-").to_owned()),
+        );
         if page["pageInfo"]["hasNextPage"] == json!(false) {
             assert_eq!(page["totalCount"], json!(seen.len()), "{filter} {order}");
             return seen;

@@ -28,3 +28,4 @@ mod semantics;
 mod statements;
 mod support;
 mod tracking;
+mod view;

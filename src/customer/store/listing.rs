@@ -225,7 +225,9 @@ impl Conditions {
                     )
                 };
                 let (has, wants) = (leaves("g.value"), leaves(&wanted));
-                format!("g.type IN ('array', 'object') AND NOT EXISTS ({has} EXCEPT {wants}) AND NOT EXISTS ({wants} EXCEPT {has})")
+                format!(
+                    "g.type IN ('array', 'object') AND NOT EXISTS ({has} EXCEPT {wants}) AND NOT EXISTS ({wants} EXCEPT {has})"
+                )
             }
         };
         self.all.push(format!(
@@ -244,12 +246,7 @@ impl Conditions {
         Statement::from_sql_and_values(self.backend, sql, self.values)
     }
 
-    async fn read(
-        mut self,
-        db: &impl ConnectionTrait,
-        order: &str,
-        limit: usize,
-    ) -> Result<Vec<customer::Model>, StoreError> {
+    async fn read(mut self, db: &impl ConnectionTrait, order: &str, limit: usize) -> Result<Vec<customer::Model>, StoreError> {
         let limit = self.bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let sql = format!("SELECT customer.* FROM customer{} ORDER BY {order} LIMIT {limit}", self.sql());
         Ok(customer::Model::find_by_statement(self.statement(sql)).all(db).await?)

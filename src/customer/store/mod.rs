@@ -8,9 +8,7 @@ mod purchases;
 pub mod whole;
 mod window;
 
-pub use customers::{
-    customer_ids_after, customers, delete_customers, insert_customers, stored_customers, update_customers,
-};
+pub use customers::{customer_ids_after, customers, delete_customers, insert_customers, stored_customers, update_customers};
 pub use events::{EventFilter, NewEvent, events, insert_events, seen, stored_events, timeline_events};
 pub(super) use purchases::{
     LineRow, ProductRow, PurchaseRow, insert_refunds, purchase_rows, refunds, replace_lines, upsert_products, upsert_purchases,

@@ -59,7 +59,8 @@ pub fn identifiers(backend: DbBackend) -> String {
         "s.first_at".to_owned(),
         "s.last_at".to_owned(),
     ];
-    let shown = "(SELECT r.id AS record_id, r.source_id, i.id, i.kind, i.namespace, i.value, i.state, MIN(l.occurred_at) AS first_at,
+    let shown =
+        "(SELECT r.id AS record_id, r.source_id, i.id, i.kind, i.namespace, i.value, i.state, MIN(l.occurred_at) AS first_at,
             MAX(l.occurred_at) AS last_at
         FROM record r JOIN link l ON l.record_id = r.id JOIN identifier i ON i.id = l.identifier_id
         WHERE r.customer_id = c.id GROUP BY r.id, i.id) AS s";
