@@ -12,7 +12,6 @@
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
     reason = "numbers of a benchmark are small"
 )]
 

@@ -4,6 +4,7 @@
 //! too. The last two customers are the heavy ones: one of many events, one of many records.
 
 use sea_orm::{ConnectionTrait as _, Statement};
+use std::collections::HashMap;
 use tributary::store::{Rows, Store};
 use uuid::Uuid;
 
@@ -58,9 +59,7 @@ pub async fn seed(store: &Store, sources: &[Uuid], customers: usize) -> Seeded {
             identifiers.insert(db, "identifier", "").await.unwrap();
             links.insert(db, "link", "").await.unwrap();
         }
-        let width = |n: usize| chunk.iter().find(|person| person.0 == n).map_or(1, |person| person.1);
-        let widths: std::collections::HashMap<usize, usize> =
-            chunk.iter().map(|person| (person.0, width(person.0).max(1))).collect();
+        let widths: HashMap<usize, usize> = chunk.iter().map(|person| (person.0, person.1)).collect();
         for events in each(chunk, |person| person.2).chunks(CHUNK) {
             event_rows(events, &widths).insert(db, "event", "").await.unwrap();
         }
@@ -166,7 +165,7 @@ fn shown_rows(records: &[(usize, usize)]) -> (Rows, Rows) {
     (identifiers, links)
 }
 
-fn event_rows(events: &[(usize, usize)], widths: &std::collections::HashMap<usize, usize>) -> Rows {
+fn event_rows(events: &[(usize, usize)], widths: &HashMap<usize, usize>) -> Rows {
     const NAMES: [&str; 4] = ["Product Viewed", "Product Added", "Cart Viewed", "Article Read"];
     let at = |n: usize, e: usize| NOW - ((n * 7 + e * 131) % 600) as i64 * DAY - e as i64 * 1_000_000;
     let of = || events.iter().copied();
@@ -187,7 +186,7 @@ fn event_rows(events: &[(usize, usize)], widths: &std::collections::HashMap<usiz
         )
 }
 
-fn purchase_rows(purchases: &[(usize, usize)], widths: &std::collections::HashMap<usize, usize>) -> Rows {
+fn purchase_rows(purchases: &[(usize, usize)], widths: &HashMap<usize, usize>) -> Rows {
     let at = |n: usize, p: usize| NOW - ((n * 11 + p * 97) % 600) as i64 * DAY;
     let of = || purchases.iter().copied();
     Rows::new()

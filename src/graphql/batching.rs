@@ -186,11 +186,13 @@ pub async fn run_with_loads<T>(query: impl Future<Output = T>, mut waiting: Wait
     poll_fn(|context| {
         loop {
             while let Poll::Ready(Some(())) = round.poll_next_unpin(context) {}
-            if !round.is_empty() {
-                return Poll::Pending;
-            }
+            // In the middle of a round, too: the query may hold a connection that it was given for a statement of its own, and the round
+            // may wait for just that. What it asks for meanwhile waits for the next round, with everything else.
             if let Poll::Ready(answer) = query.as_mut().poll(context) {
                 return Poll::Ready(answer);
+            }
+            if !round.is_empty() {
+                return Poll::Pending;
             }
             while let Ok(load) = waiting.0.try_recv() {
                 round.push(load);

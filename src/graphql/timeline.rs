@@ -5,9 +5,8 @@ use super::error;
 use super::kinds::{Channel, EventKind};
 use super::loaders::{LinesOf, ProductOf, RecordOf, ask, known_source};
 use super::node_id::NodeId;
-use super::record::RecordNode;
+use super::record::{RecordNode, source_node};
 use super::scalars::{DateTime, MoneyValue};
-use super::services;
 use crate::base::RecordId;
 use crate::customer::{Event, Product, Purchase, PurchaseLine};
 use crate::pipeline::timeline::Entry;
@@ -76,11 +75,7 @@ impl EventNode {
             Some(source) => source,
             None => record_node(ctx, self.0.key.record).await?.0.source,
         };
-        let sources = services(ctx)?.sources.all([source]).await;
-        let sources = sources.map_err(|cause| error::store(&cause))?;
-        let source = sources.get(&source);
-        let source = source.ok_or_else(|| error::internal(format!("the source of record {} is missing", self.0.key.record)))?;
-        Ok(source.channel.into())
+        Ok(source_node(ctx, source).await?.0.channel.into())
     }
 
     /// When it happened, corrected for the sender's clock.

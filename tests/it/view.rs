@@ -1,6 +1,6 @@
 //! One customer in one statement: it says what the questions one by one would say, and costs as little as promised.
 
-use super::support::{TestApp, on_both};
+use super::support::{Backend, TestApp, on_both};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -97,6 +97,21 @@ on_both! {
                 assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong} {body}");
                 assert!(body.get("data").is_none_or(Value::is_null), "{wrong} {body}");
             }
+        }
+        app.stop().await;
+    }
+}
+
+/// The total is counted by the query itself, the lists are loaded beside it, and there is one connection for both.
+#[tokio::test]
+async fn a_query_never_waits_for_a_connection_that_it_holds_itself() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let app = TestApp::with(backend, |settings| settings.database.query_connections = 1).await;
+        people(&app).await;
+        let page = "{ customers(first: 50) { totalCount nodes { lastSeenAt records { source { key } } timeline(first: 3) { nodes { id ... on Event { channel } } } } } }";
+        let answers = futures_util::future::join_all((0..8).map(|_| app.ask(page))).await;
+        for answer in answers {
+            assert_eq!(answer["customers"]["totalCount"], 6);
         }
         app.stop().await;
     }
