@@ -36,11 +36,14 @@ type ErrorOf<K> = <Questions as Loader<K>>::Error;
 type FoundOne<K> = Result<Option<ValueOf<K>>, ErrorOf<K>>;
 type Found<K> = Result<HashMap<K, ValueOf<K>>, ErrorOf<K>>;
 
+/// What somebody asked together, and where they wait for the answer.
+type Asking<K, V, E> = (Vec<K>, oneshot::Sender<Result<HashMap<K, V>, E>>);
+
 /// Questions of one type: answered ones, where none means that there is nothing to answer, and those who wait for the next load.
 struct Answers<K, V, E> {
     known: HashMap<K, Option<V>>,
     wanted: HashSet<K>,
-    waiting: Vec<(Vec<K>, oneshot::Sender<Result<HashMap<K, V>, E>>)>,
+    waiting: Vec<Asking<K, V, E>>,
 }
 
 impl<K: Hash + Eq + Clone, V: Clone, E> Answers<K, V, E> {
