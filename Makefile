@@ -35,3 +35,4 @@ bench: ## Measure; writes benches/results/*.json
 	cargo bench --bench ingest
 	cargo bench --bench value
 	cargo bench --bench identity
+	cargo bench --bench view

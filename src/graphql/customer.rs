@@ -299,7 +299,7 @@ async fn records(ctx: &Context<'_>, id: crate::base::CustomerId) -> Result<Arc<V
 const MAX_NAMES: usize = 100;
 
 /// Which events a timeline lists; none when the filter can match nothing.
-fn events_asked(kinds: Option<Vec<EventKind>>, names: Option<Vec<String>>) -> Result<Option<EventFilter>> {
+pub fn events_asked(kinds: Option<Vec<EventKind>>, names: Option<Vec<String>>) -> Result<Option<EventFilter>> {
     if names.as_ref().is_some_and(|names| names.len() > MAX_NAMES) {
         return Err(error::bad_input("names", format!("may hold {MAX_NAMES} names")));
     }

@@ -50,8 +50,8 @@ pub struct CustomerFilter {
 pub struct TraitEquals {
     /// The trait's name, such as `city`.
     pub name: String,
-    /// The value, compared by value: 1 is 1.0. Null: the customer has no such trait.
-    pub value: Json<Value>,
+    /// The value, compared by value: 1 is 1.0. Null, or left out: the customer has no such trait.
+    pub value: Option<Json<Value>>,
 }
 
 /// In which order customers are listed.
@@ -165,7 +165,12 @@ impl CustomerFilter {
             seen_since: self.seen_since.map(|since| since.0),
             purchased_since: self.purchased_since.map(|since| since.0),
             traits: traits
-                .map(|wanted| (canonical_name(&wanted.name).to_owned(), wanted.value.0))
+                .map(|wanted| {
+                    (
+                        canonical_name(&wanted.name).to_owned(),
+                        wanted.value.map_or(Value::Null, |value| value.0),
+                    )
+                })
                 .collect(),
         })
     }

@@ -3,15 +3,17 @@
 use super::batching::{loaders, run_with_loads};
 use super::gate::{self, Limits};
 use super::limits::check_page_sizes;
+use super::loaders::Questions;
 use super::{Schema, serving, serving_own};
 use crate::access::{Principal, Scope};
 use crate::pipeline::Services;
 use crate::pipeline::records::RecordsDoor;
 use async_graphql::parser::parse_query;
-use async_graphql::parser::types::{ExecutableDocument, OperationDefinition};
-use async_graphql::{PathSegment, Request, ServerError, Value, Variables};
+use async_graphql::parser::types::{BaseType, ExecutableDocument, OperationDefinition, OperationType};
+use async_graphql::{PathSegment, Request, ServerError, ValidationMode, Value, Variables};
 use serde_json::{Map, Value as Json, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// No answer lists more errors than this.
 const MAX_ERRORS: usize = 20;
@@ -50,20 +52,29 @@ pub struct Door {
     schema: Schema,
     /// For tokens of single visitors: every field of it asks whether it is open to them.
     own: Schema,
+    /// The same, for documents that the library has found valid before.
+    trusting: Schema,
     services: Services,
     options: GraphqlOptions,
-    documents: moka::sync::Cache<String, Arc<ExecutableDocument>>,
+    documents: moka::sync::Cache<String, Arc<Known>>,
+}
+
+/// A document that was parsed, and whether the library has found it valid.
+struct Known {
+    document: ExecutableDocument,
+    is_valid: AtomicBool,
 }
 
 impl Door {
     pub fn new(services: Services, records: RecordsDoor, options: GraphqlOptions) -> Self {
-        let weigh = |text: &String, _: &Arc<ExecutableDocument>| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let weigh = |text: &String, _: &Arc<Known>| u32::try_from(text.len()).unwrap_or(u32::MAX);
         let documents = moka::sync::Cache::builder()
             .max_capacity(CACHED_DOCUMENT_BYTES)
             .weigher(weigh)
             .build();
         Self {
-            schema: serving(services.clone(), records.clone()),
+            schema: serving(services.clone(), records.clone(), ValidationMode::Strict),
+            trusting: serving(services.clone(), records.clone(), ValidationMode::Fast),
             own: serving_own(services.clone(), records),
             services,
             options,
@@ -79,14 +90,16 @@ impl Door {
         if let Err(refusal) = gate::check(&body.query, &limits) {
             return Answer::Refused(refused(refusal.code(), &refusal.to_string()));
         }
-        let document = match self.parsed(&body.query) {
-            Ok(document) => document,
+        let known = match self.parsed(&body.query) {
+            Ok(known) => known,
             Err(error) => return Answer::Invalid(json!({"errors": [error_json(&error, "GRAPHQL_PARSE_FAILED")]})),
         };
         let variables = Variables::from_json(Json::Object(body.variables));
+        let document = &known.document;
+        let mut schema = &self.schema;
         // None of that name: the library says so.
-        if let Some(operation) = selected(&document, body.operation_name.as_deref()) {
-            if let Err(fault) = check_page_sizes(&document, operation, &variables) {
+        if let Some(operation) = selected(document, body.operation_name.as_deref()) {
+            if let Err(fault) = check_page_sizes(document, operation, &variables) {
                 let location = json!([{"line": fault.line, "column": fault.column}]);
                 let error = json!({"message": fault.to_string(), "locations": location, "extensions": {"code": "PAGE_SIZE_OUT_OF_RANGE"}});
                 return Answer::Refused(json!({"errors": [error]}));
@@ -94,15 +107,18 @@ impl Door {
             if let Err(error) = check_required_variables(operation, &variables) {
                 return Answer::Invalid(json!({"errors": [error_json(&error, "GRAPHQL_VALIDATION_FAILED")]}));
             }
+            if known.is_valid.load(Ordering::Relaxed) && are_plain(operation, &variables) {
+                schema = &self.trusting;
+            }
         }
-        let (loaders, loads) = loaders(self.services.store.clone());
+        let (loaders, loads) = loaders(Questions::new(&self.services));
         let mut request = Request::new(body.query).variables(variables).data(principal).data(loaders);
         request.operation_name = body.operation_name;
-        request.set_parsed_query(ExecutableDocument::clone(&document));
+        request.set_parsed_query(document.clone());
         if is_subject || !is_admin && !self.options.introspection {
             request = request.disable_introspection();
         }
-        let schema = if is_subject { &self.own } else { &self.schema };
+        let schema = if is_subject { &self.own } else { schema };
         let response = run_with_loads(schema.execute(request), loads).await;
         let nothing_ran = response.data == Value::Null
             && !response.errors.is_empty()
@@ -121,19 +137,23 @@ impl Door {
         if nothing_ran {
             return Answer::Invalid(json!({"errors": errors}));
         }
+        known.is_valid.store(true, Ordering::Relaxed);
         Answer::Executed {
             data: response.data,
             errors,
         }
     }
 
-    fn parsed(&self, query: &str) -> Result<Arc<ExecutableDocument>, ServerError> {
+    fn parsed(&self, query: &str) -> Result<Arc<Known>, ServerError> {
         if let Some(known) = self.documents.get(query) {
             return Ok(known);
         }
-        let document = Arc::new(parse_query(query).map_err(|error| syntax_error(error.into()))?);
-        self.documents.insert(query.to_owned(), document.clone());
-        Ok(document)
+        let known = Arc::new(Known {
+            document: parse_query(query).map_err(|error| syntax_error(error.into()))?,
+            is_valid: AtomicBool::new(false),
+        });
+        self.documents.insert(query.to_owned(), known.clone());
+        Ok(known)
     }
 }
 
@@ -179,6 +199,23 @@ fn check_required_variables(operation: &OperationDefinition, variables: &Variabl
         }
     }
     Ok(())
+}
+
+/// Whether an operation's variables are scalars of their types. All other rules of validation look at the document alone, so a document
+/// that was valid is valid again; anything less plain than this is for the library to judge.
+fn are_plain(operation: &OperationDefinition, variables: &Variables) -> bool {
+    operation.ty == OperationType::Query
+        && operation.variable_definitions.iter().all(|definition| {
+            let wanted = &definition.node.var_type.node;
+            let BaseType::Named(name) = &wanted.base else { return false };
+            match (name.as_str(), variables.get(&definition.node.name.node)) {
+                ("ID" | "String", Some(Value::String(_))) | ("Boolean", Some(Value::Boolean(_))) => true,
+                ("Int", Some(Value::Number(number))) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
+                // Where none is needed, and none is given or stands in the document.
+                ("ID" | "String" | "Boolean" | "Int", None) => wanted.nullable && definition.node.default_value.is_none(),
+                _ => false,
+            }
+        })
 }
 
 /// The parser shows the line it stopped at, which may hold personal data; where that is stands in `locations`.

@@ -1,6 +1,7 @@
 //! Nested lookups in bulk. A loader's key is a question; all answers of one level of a query take one statement.
 //! One loader lives for one request, so nothing leaks between callers.
 
+use super::batching::Loaders;
 use super::error;
 use crate::base::paging::{Page, Slice};
 use crate::base::{CustomerId, DecisionId, IdentifierId, Instant, JobId, Money, ProductId, RecordId, SourceId};
@@ -8,31 +9,114 @@ use crate::customer::consent::Consent;
 use crate::customer::{self, Customer, Event, EventKey, Product, PurchaseKey, PurchaseLine, PurchaseSummary};
 use crate::identity::store::sayings::{Saying, sayings_of};
 use crate::identity::{self, Identifier, Record};
-use crate::ingest;
+use crate::ingest::SourceDirectory;
 use crate::job::{self, Job};
+use crate::pipeline::Services;
 use crate::pipeline::timeline::{self, Asked, Entry};
+use crate::pipeline::view::View;
 use crate::store::walk::{Place, Window};
 use crate::store::{Store, StoreError};
-use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
+use async_graphql::dataloader::Loader;
 use async_graphql::{Context, Result};
 use entity::{DataClass, identifier, identity_decision, source};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use uuid::Uuid;
-
-/// The loader of one request.
-pub type Loaders = DataLoader<Questions, HashMapCache>;
 
 /// Answers questions from the database.
 pub struct Questions {
     store: Store,
+    sources: SourceDirectory,
+    /// Records of customers that some question has loaded: nearly every other one begins with them.
+    members: Mutex<Members>,
+}
+
+#[derive(Default)]
+struct Members {
+    of: HashMap<CustomerId, Arc<Vec<Record>>>,
+    source_of: HashMap<RecordId, SourceId>,
+}
+
+impl Members {
+    fn insert(&mut self, customer: CustomerId, records: Arc<Vec<Record>>) {
+        self.source_of.extend(records.iter().map(|record| (record.id, record.source)));
+        self.of.insert(customer, records);
+    }
 }
 
 impl Questions {
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(services: &Services) -> Self {
+        Self {
+            store: services.store.clone(),
+            sources: services.sources.clone(),
+            members: Mutex::default(),
+        }
     }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().expect("no panic happens while it is held")
+    }
+
+    /// The records of customers, loaded once in a request.
+    async fn records_of(
+        &self,
+        customers: impl IntoIterator<Item = CustomerId>,
+    ) -> Result<HashMap<CustomerId, Arc<Vec<Record>>>, StoreError> {
+        let mut found = HashMap::new();
+        let mut unknown = Vec::new();
+        for customer in customers {
+            match self.members().of.get(&customer) {
+                Some(records) => {
+                    found.insert(customer, records.clone());
+                }
+                None => unknown.push(customer),
+            }
+        }
+        if !unknown.is_empty() {
+            let mut by_customer: HashMap<CustomerId, Vec<Record>> = HashMap::new();
+            for record in identity::store::records_of(self.store.reader(), &unknown).await? {
+                by_customer.entry(record.customer).or_default().push(record);
+            }
+            let loaded = by_customer
+                .into_iter()
+                .map(|(customer, records)| (customer, Arc::new(records)));
+            for (customer, records) in loaded {
+                self.members().insert(customer, records.clone());
+                found.insert(customer, records);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Takes what one statement found of a customer as the answers to the questions that will be asked of it.
+pub fn feed(ctx: &Context<'_>, asked: CustomerId, view: View) -> Result<Customer> {
+    let loaders = loaders(ctx)?;
+    let id = view.customer.id;
+    if let Some(records) = view.records {
+        let records = Arc::new(records);
+        loaders.questions().members().insert(id, records.clone());
+        loaders.feed([(RecordsOf(id), records)]);
+    }
+    if let Some(identifiers) = view.identifiers {
+        loaders.feed(identifiers.into_iter().map(|(record, shown)| (IdentifiersOf(record), shown)));
+    }
+    loaders.feed([
+        (CustomerOf(asked), view.customer.clone()),
+        (CustomerOf(id), view.customer.clone()),
+    ]);
+    Ok(view.customer)
+}
+
+/// The source of a record whose customer's records are loaded.
+pub fn known_source(ctx: &Context<'_>, record: RecordId) -> Option<SourceId> {
+    loaders(ctx).ok()?.questions().members().source_of.get(&record).copied()
+}
+
+fn loaders<'c>(ctx: &Context<'c>) -> Result<&'c Loaders> {
+    ctx.data::<Loaders>()
+        .map_err(|_| error::internal("a request without loaders"))
 }
 
 /// Asks one question; `None` when there is nothing to answer.
@@ -41,7 +125,7 @@ where
     K: Send + Sync + Hash + Eq + Clone + 'static,
     Questions: Loader<K, Error = Arc<StoreError>>,
 {
-    Ok(ask_many(ctx, [key.clone()]).await?.remove(&key))
+    loaders(ctx)?.load_one(key).await.map_err(|cause| error::store(&cause))
 }
 
 /// Asks many questions of one kind at once; what has no answer is left out.
@@ -53,17 +137,13 @@ where
     K: Send + Sync + Hash + Eq + Clone + 'static,
     Questions: Loader<K, Error = Arc<StoreError>>,
 {
-    let loaders = ctx
-        .data::<Loaders>()
-        .map_err(|_| error::internal("a request without loaders"))?;
-    loaders.load_many(keys).await.map_err(|cause| error::store(&cause))
+    loaders(ctx)?.load_many(keys).await.map_err(|cause| error::store(&cause))
 }
 
 /// Forgets every answer, after a mutation: the fields of its payload and of the mutations behind it see what is stored now.
 pub fn forget(ctx: &Context<'_>) -> Result<()> {
-    let loaders = ctx
-        .data::<Loaders>()
-        .map_err(|_| error::internal("a request without loaders"))?;
+    let loaders = loaders(ctx)?;
+    *loaders.questions().members() = Members::default();
     loaders.clear::<CustomerOf>();
     loaders.clear::<RecordsOf>();
     loaders.clear::<RecordOf>();
@@ -171,24 +251,12 @@ impl Loader<RecordsOf> for Questions {
     type Error = Arc<StoreError>;
 
     async fn load(&self, keys: &[RecordsOf]) -> Answers<RecordsOf, Arc<Vec<Record>>> {
-        let records = records_of(&self.store, keys.iter().map(|key| key.0)).await?;
+        let records = self.records_of(keys.iter().map(|key| key.0)).await?;
         Ok(records
             .into_iter()
-            .map(|(customer, records)| (RecordsOf(customer), Arc::new(records)))
+            .map(|(customer, records)| (RecordsOf(customer), records))
             .collect())
     }
-}
-
-async fn records_of(
-    store: &Store,
-    customers: impl Iterator<Item = CustomerId>,
-) -> Result<HashMap<CustomerId, Vec<Record>>, StoreError> {
-    let customers: Vec<CustomerId> = customers.collect();
-    let mut by_customer: HashMap<CustomerId, Vec<Record>> = HashMap::new();
-    for record in identity::store::records_of(store.reader(), &customers).await? {
-        by_customer.entry(record.customer).or_default().push(record);
-    }
-    Ok(by_customer)
 }
 
 impl Loader<TraitsOf> for Questions {
@@ -257,12 +325,9 @@ impl Loader<SourceOf> for Questions {
     type Error = Arc<StoreError>;
 
     async fn load(&self, keys: &[SourceOf]) -> Answers<SourceOf, source::Model> {
-        let ids: Vec<SourceId> = keys.iter().map(|key| key.0).collect();
-        let sources = ingest::store::sources_by_ids(self.store.reader(), &ids).await?;
-        Ok(sources
-            .into_iter()
-            .map(|source| (SourceOf(SourceId(source.id)), source))
-            .collect())
+        let sources = self.sources.all(keys.iter().map(|key| key.0)).await?;
+        let found = keys.iter().filter_map(|key| Some((*key, sources.get(&key.0)?.clone())));
+        Ok(found.collect())
     }
 }
 
@@ -364,11 +429,14 @@ impl Loader<HistoryOf> for Questions {
     type Error = Arc<StoreError>;
 
     async fn load(&self, keys: &[HistoryOf]) -> Answers<HistoryOf, Slice<identity_decision::Model>> {
-        let by_customer = records_of(&self.store, keys.iter().map(|key| key.0)).await?;
+        let by_customer = self.records_of(keys.iter().map(|key| key.0)).await?;
         // Aliases may ask for several pages; each is one round for all customers that ask for it.
         let mut by_page: HashMap<&Page<_>, Vec<(RecordId, CustomerId)>> = HashMap::new();
         for HistoryOf(customer, page) in keys {
-            let records = by_customer.get(customer).map(Vec::as_slice).unwrap_or_default();
+            let records = by_customer
+                .get(customer)
+                .map(|records| records.as_slice())
+                .unwrap_or_default();
             let records = records.iter().map(|record| (record.id, *customer));
             by_page.entry(page).or_default().extend(records);
         }
@@ -452,7 +520,7 @@ impl Loader<TraitClasses> for Questions {
     type Error = Arc<StoreError>;
 
     async fn load(&self, _: &[TraitClasses]) -> Answers<TraitClasses, Arc<HashMap<String, DataClass>>> {
-        let classes = ingest::store::trait_classes(self.store.reader()).await?;
+        let classes = crate::ingest::store::trait_classes(self.store.reader()).await?;
         Ok(HashMap::from([(TraitClasses, Arc::new(classes))]))
     }
 }

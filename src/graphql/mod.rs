@@ -34,6 +34,7 @@ mod rules;
 mod scalars;
 mod timeline;
 mod traits;
+mod view;
 
 pub use execute::{Answer, Door, GraphqlOptions, RequestBody};
 pub use node_id::{NodeId, is_node_id};
@@ -41,7 +42,7 @@ pub use node_id::{NodeId, is_node_id};
 use crate::access::Principal;
 use crate::pipeline::Services;
 use crate::pipeline::records::RecordsDoor;
-use async_graphql::{Context, EmptySubscription, Result, Schema as AsyncSchema, SchemaBuilder};
+use async_graphql::{Context, EmptySubscription, Result, Schema as AsyncSchema, SchemaBuilder, ValidationMode};
 
 pub type Schema = AsyncSchema<query::Query, mutation::Mutation, EmptySubscription>;
 
@@ -54,8 +55,8 @@ pub fn schema(services: Option<Services>) -> Schema {
 }
 
 /// The schema of a server that takes records.
-fn serving(services: Services, records: RecordsDoor) -> Schema {
-    builder().data(services).data(records).finish()
+fn serving(services: Services, records: RecordsDoor, validation: ValidationMode) -> Schema {
+    builder().data(services).data(records).validation_mode(validation).finish()
 }
 
 /// The same, for tokens of single visitors.

@@ -15,7 +15,7 @@ use super::record::{RecordNode, SourceNode};
 use super::rules::{self, IdentityRules, IdentityRulesInput, IdentitySimulation};
 use super::scalars::DateTime;
 use super::timeline::{EventNode, ProductNode, PurchaseNode};
-use super::{error, personal, principal, services};
+use super::{error, personal, principal, services, view};
 use crate::access::{self, Principal, Scope};
 use crate::base::paging::Slice;
 use crate::base::{IdentifierId, RecordId};
@@ -118,7 +118,7 @@ impl Query {
     ) -> Option<Result<CustomerNode>> {
         let found = async {
             let id = node_id::customer_id(&id).map_err(|reason| error::bad_input("id", reason))?;
-            Ok(ask(ctx, CustomerOf(id)).await?.map(CustomerNode))
+            view::customer(ctx, id).await
         };
         found.await.transpose()
     }
@@ -344,7 +344,7 @@ async fn owner_of(ctx: &Context<'_>, id: IdentifierId) -> Result<Option<Customer
     let Some(owner) = read(identity::store::owner(services.store.reader(), id).await)? else {
         return Ok(None);
     };
-    Ok(ask(ctx, CustomerOf(owner)).await?.map(CustomerNode))
+    view::customer(ctx, owner).await
 }
 
 /// The id of an identifier as it would be stored; `None` when the value is none of its kind, so that nobody has it.

@@ -4,7 +4,7 @@ use super::consent::ConsentChangeNode;
 use super::decision::DecisionNode;
 use super::error;
 use super::kinds::{Channel, EventKind};
-use super::loaders::{LinesOf, ProductOf, RecordOf, StandingOf, ask};
+use super::loaders::{LinesOf, ProductOf, RecordOf, StandingOf, ask, known_source};
 use super::node_id::NodeId;
 use super::personal;
 use super::record::{RecordNode, source_node};
@@ -76,8 +76,11 @@ impl EventNode {
 
     /// Through which channel it came.
     async fn channel(&self, ctx: &Context<'_>) -> Result<Channel> {
-        let record = record_node(ctx, self.0.key.record).await?;
-        Ok(source_node(ctx, record.0.source).await?.0.channel.into())
+        let source = match known_source(ctx, self.0.key.record) {
+            Some(source) => source,
+            None => record_node(ctx, self.0.key.record).await?.0.source,
+        };
+        Ok(source_node(ctx, source).await?.0.channel.into())
     }
 
     /// When it happened, corrected for the sender's clock.

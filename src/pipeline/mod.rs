@@ -26,5 +26,6 @@ pub mod scenario;
 mod services;
 pub mod timeline;
 pub mod unify;
+pub mod view;
 
 pub use services::Services;

@@ -7,6 +7,7 @@
 mod check;
 mod compact;
 mod compare;
+mod json;
 mod open;
 mod retry;
 mod rows;
@@ -15,6 +16,7 @@ pub mod walk;
 
 pub use check::{Finding, check};
 pub use compare::{Columns, Difference, compare, compare_columns};
+pub use json::{JsonFlag, json_id, json_rows, json_value, read_json_rows};
 pub use open::{DatabaseOptions, backend_of, is_missing_file, open, place_of};
 pub use retry::Transient;
 pub use rows::{Rows, any_of, ids_value};

@@ -97,7 +97,10 @@ async fn connect(options: &DatabaseOptions) -> Result<(DatabaseConnection, Datab
     }
     let url = options.url.replacen("postgresql://", "postgres://", 1);
     let writer = postgres(&url, options, options.ingest_connections, options.ingest_statement_timeout);
-    let reader = postgres(&url, options, options.query_connections, options.query_statement_timeout);
+    let mut reader = postgres(&url, options, options.query_connections, options.query_statement_timeout);
+    // Queries here take a few rows along an index. With the default price of a random page, which is that of a turning disk, the planner
+    // rather collects and sorts all events of a record; and compiling a statement costs more than running it.
+    reader.map_sqlx_postgres_opts(|postgres| postgres.options([("random_page_cost", "1.1"), ("jit", "off")]));
     Ok((Database::connect(writer).await?, Database::connect(reader).await?))
 }
 

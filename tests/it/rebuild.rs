@@ -333,6 +333,24 @@ const TAMPERINGS: &[Tampering] = &[
         "'1'",
     ),
     tampering(
+        "customer",
+        "SELECT customer_id FROM record WHERE external_key = 'u:bob'",
+        "name_folded",
+        "'eve'",
+    ),
+    tampering(
+        "customer",
+        "SELECT customer_id FROM record WHERE external_key = 'u:bob'",
+        "email_folded",
+        "'eve'",
+    ),
+    tampering(
+        "customer",
+        "SELECT customer_id FROM record WHERE external_key = 'u:bob'",
+        "phone_folded",
+        "'eve'",
+    ),
+    tampering(
         "identity_decision",
         "SELECT id FROM identity_decision WHERE revoked_by IS NOT NULL",
         "revoked_by",

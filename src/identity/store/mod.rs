@@ -6,6 +6,7 @@ pub mod erased;
 pub mod evidence;
 pub mod history;
 pub mod neighbours;
+pub mod parts;
 pub mod sayings;
 
 use super::{Identifier, NewRecord, Record, RecordTraits};

@@ -178,6 +178,25 @@ pub const TABLES: &[Table] = &[
     ),
     table("suppression", Fate::Stays, &[]),
     // About nobody.
+    table(
+        "exchange_rate",
+        Fate::Stays,
+        &[
+            ("from_currency", "a currency"),
+            ("to_currency", "a currency"),
+            ("rate", "a number"),
+        ],
+    ),
+    table(
+        "spend",
+        Fate::Stays,
+        &[
+            ("channel", DEFINITION),
+            ("campaign", DEFINITION),
+            ("bought", DEFINITION),
+            ("currency", "a currency"),
+        ],
+    ),
     table("change_tx", Fate::Stays, &[("actor", OPERATOR)]),
     table(
         "job",
