@@ -207,6 +207,9 @@ impl Holder {
     }
 }
 
+/// An origin, and the instant at which the key that allows it ends.
+type Allowed = (String, Option<i64>);
+
 /// Recognises keys, remembering them for a few seconds.
 #[derive(Clone, Debug)]
 pub struct Keyring {
@@ -216,7 +219,7 @@ pub struct Keyring {
     longest_token: Duration,
     known: moka::sync::Cache<String, Option<Arc<api_key::Model>>>,
     /// Origins of all keys that were not revoked, with the instant at which each key ends.
-    origins: moka::sync::Cache<(), Arc<Vec<(String, Option<i64>)>>>,
+    origins: moka::sync::Cache<(), Arc<Vec<Allowed>>>,
     used: Arc<Mutex<HashSet<String>>>,
 }
 

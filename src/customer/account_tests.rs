@@ -4,7 +4,10 @@ use super::super::tests::{NAME, Speaker, rule, speakers, spoken};
 use super::*;
 use serde_json::json;
 
-fn reasons(strategy: Value, lines: &[&str]) -> Option<(Value, String, Vec<(Value, String)>)> {
+/// A value, the rule by which it survived, and what was overruled with the reason.
+type Told = (Value, String, Vec<(Value, String)>);
+
+fn reasons(strategy: Value, lines: &[&str]) -> Option<Told> {
     let survivorship = rule(strategy);
     let speakers = speakers(lines.iter().copied());
     let account = survivorship.account_of(NAME, &spoken(&speakers))?;

@@ -22,7 +22,7 @@ impl PurchaseSummaryNode {
         self.0.unknown
     }
 
-    /// The share of orders whose amount is known, 0 to 1: how much of the truth the sums are. Null without orders.
+    /// The share of orders whose amount is known, 0 to 1: how much of the truth the sums are. It is null without orders.
     async fn coverage(&self) -> Option<f64> {
         self.0.coverage()
     }
@@ -32,13 +32,13 @@ impl PurchaseSummaryNode {
         self.0.returned
     }
 
-    /// What was paid for goods and not given back. Null when amounts are known in several currencies, since nothing is converted (see
+    /// What was paid for goods and not given back; null when amounts are known in several currencies, since nothing is converted (see
     /// `totals`), when no amount is known, and beyond 64 bits.
     async fn net_revenue(&self) -> Option<MoneyValue> {
         self.0.only().and_then(|(currency, totals)| value(totals.net(), currency))
     }
 
-    /// What was given back. Null when `netRevenue` is.
+    /// What was given back; null when `netRevenue` is.
     async fn refunds(&self) -> Option<MoneyValue> {
         self.0.only().and_then(|(currency, totals)| value(totals.refunds, currency))
     }

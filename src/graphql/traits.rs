@@ -142,7 +142,7 @@ impl<'t> Telling<'t> {
 
     fn tell(&self, name: String) -> Result<Option<TraitNode>> {
         if let Some(account) = self.survivorship.account_of(canonical_name(&name), &self.spoken) {
-            return self.node(name, account, |value| Some(value)).map(Some);
+            return self.node(name, account, Some).map(Some);
         }
         let Some((outer, path)) = name.split_once('.') else {
             return Ok(None);

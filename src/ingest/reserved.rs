@@ -3,10 +3,10 @@
 //!
 //! | event | must carry | may carry |
 //! |---|---|---|
-//! | `Referral Converted` | `referred`: whom the person brought | `order_id`, `program`, `verified` |
+//! | `Referral Converted` | nothing: the person it is about brought somebody | `referred`: whom, `order_id`, `program`, `verified` |
 //! | `Review Submitted` | `rating`, 1 to 5 | `product_id`, `order_id`, `title`, `text`, `verified` |
 //! | `Survey Answered` | `kind`: NPS, CSAT or CES, and `score` on its scale: 0 to 10, 1 to 5, 1 to 7 | `touchpoint`, `invitation_id`, `survey_id`, `comment` |
-//! | `Subscription Started`, `Renewed`, `Cancelled` | `subscription_id` | `plan`, `amount` with `currency`, `period_start`, `period_end`, `reason`, `auto_renew` |
+//! | `Subscription Started`, `Renewed`, `Cancelled` | nothing | `subscription_id`, `plan`, `amount` with `currency`, `period_start`, `period_end`, `reason`, `auto_renew` |
 //!
 //! What is not named here passes as it is.
 
@@ -22,8 +22,7 @@ type Properties = Map<String, Value>;
 pub(super) fn check(name: &str, properties: &Properties) -> Result<(), Refusal> {
     match name {
         "Referral Converted" => {
-            needs_text(name, properties, "referred")?;
-            texts(properties, &["order_id", "program"])?;
+            texts(properties, &["referred", "order_id", "program"])?;
             flags(properties, &["verified"])
         }
         "Review Submitted" => {
@@ -43,8 +42,7 @@ pub(super) fn check(name: &str, properties: &Properties) -> Result<(), Refusal> 
             texts(properties, &["touchpoint", "invitation_id", "survey_id", "comment"])
         }
         "Subscription Started" | "Subscription Renewed" | "Subscription Cancelled" => {
-            needs_text(name, properties, "subscription_id")?;
-            texts(properties, &["plan", "reason"])?;
+            texts(properties, &["subscription_id", "plan", "reason"])?;
             flags(properties, &["auto_renew"])?;
             instants(properties, &["period_start", "period_end"])?;
             price(properties)
@@ -154,6 +152,7 @@ mod tests {
                 "Referral Converted",
                 json!({"referred": "u-2", "verified": true, "extra": [1]}),
             ),
+            ("Referral Converted", json!({})),
             ("Review Submitted", json!({"rating": 5, "product_id": 17, "text": ""})),
             (
                 "Survey Answered",
@@ -176,13 +175,8 @@ mod tests {
         for (name, properties, expected) in [
             (
                 "Referral Converted",
-                json!({}),
-                "properties.referred Referral Converted needs it",
-            ),
-            (
-                "Referral Converted",
-                json!({"referred": " "}),
-                "properties.referred must be a text that is not empty",
+                json!({"referred": ["u"]}),
+                "properties.referred must be a text",
             ),
             (
                 "Referral Converted",
@@ -223,11 +217,6 @@ mod tests {
                 "Survey Answered",
                 json!({"kind": "NPS", "score": 11}),
                 "properties.score must be a whole number from 0 to 10",
-            ),
-            (
-                "Subscription Renewed",
-                json!({}),
-                "properties.subscription_id Subscription Renewed needs it",
             ),
             (
                 "Subscription Renewed",

@@ -418,7 +418,7 @@ fn open_fields() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
             "Customer",
             words(
                 "id displayName email phone firstName lastName birthDate gender city country language timeZone createdAt lastSeenAt
-                 identifiers timeline purchases",
+                 identifiers timeline purchases purchaseSummary consents consent consentHistory",
             ),
         ),
         ("Identifier", words("kind namespace value firstSeenAt lastSeenAt")),

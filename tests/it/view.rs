@@ -66,14 +66,14 @@ on_both! {
         app.stop().await;
     }
 
-    async fn the_view_of_one_customer_is_three_statements_and_a_page_of_them_five(app: TestApp) {
+    async fn the_view_of_one_customer_is_three_statements_and_a_page_of_them_four(app: TestApp) {
         people(&app).await;
         let list = app.ask("{ customers(first: 1) { nodes { id } } }").await;
         let id = &list["customers"]["nodes"][0]["id"];
         let view = "query($id: ID!) { customer(id: $id) { id displayName identifiers { value sources { key } } records { externalKey traits source { key } }
             timeline(first: 20) { nodes { id ... on Event { name channel properties } ... on Purchase { orderId } } } purchases(first: 5) { nodes { orderId } } } }";
         let page = "query { customers(first: 50) { nodes { id displayName identifiers { value sources { key } } records { externalKey source { key } } timeline(first: 20) { nodes { id ... on Event { name channel } } } } } }";
-        for (query, variables, limit) in [(view, json!({"id": id}), 3), (page, json!({}), 5)] {
+        for (query, variables, limit) in [(view, json!({"id": id}), 3), (page, json!({}), 4)] {
             // Who asks and which sources there are is remembered.
             app.ask_with(query, variables.clone()).await;
             let before = app.server.services.store.statement_count();

@@ -229,7 +229,7 @@ fn thank_whoever_told(life: &mut Life<'_>, order: &Order) {
             continue;
         }
         let converted = json!({
-            "referred_user_id": person.customer_number(), "order_id": order.id,
+            "referred": person.customer_number(), "order_id": order.id,
             "value": decimal(order.revenue), "currency": person.country.currency(),
         });
         let message =
