@@ -172,6 +172,8 @@ impl CustomerNode {
         #[graphql(desc = "Decisions behind this cursor.")] after: Option<String>,
     ) -> Result<Connection<DecisionNode>> {
         let page = page(first, after.as_deref())?;
+        // Together with whatever else begins with them, and so for all customers of a page in one statement.
+        records(ctx, self.0.id).await?;
         let slice = ask(ctx, HistoryOf(self.0.id, page)).await?.unwrap_or_default();
         let key = |decision: &entity::identity_decision::Model| (decision.arrival, decision.id);
         Ok(Connection::new(slice, after.as_deref(), key, DecisionNode))
