@@ -619,7 +619,7 @@ async fn random_decision(app: &TestApp, dice: &mut Dice) {
         },
         5 | 6 => {
             let sql = format!(
-                "SELECT id FROM identity_decision WHERE revoked_by IS NULL AND kind IN ({}, {}) ORDER BY id",
+                "SELECT id FROM identity_decision WHERE revoked_by IS NULL AND kind IN ({}, {}) ORDER BY arrival",
                 entity::IdentityDecisionKind::Merge.to_value(),
                 entity::IdentityDecisionKind::Split.to_value()
             );
