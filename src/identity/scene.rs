@@ -4,7 +4,7 @@
 //! Locks are taken in one order everywhere: values by id, customers by id, records. A customer's lock covers its records: nobody adds,
 //! takes or changes one without it. Owners are read again after locking; if they changed meanwhile, the newcomers are locked too.
 
-use super::place::{Assertion, Besides, Neighbourhood};
+use super::place::{Assertion, Besides, Effect, Neighbourhood};
 use super::store::decisions;
 use super::store::neighbours::{self, Member, ShownBy, ValueChange};
 use super::{Rules, Shown, Verdict, says_nothing};
@@ -95,9 +95,12 @@ impl Scene {
         let mut scene = Self::empty(rules);
         let usable = || seeds.values.iter().filter(|shown| shown.is_usable);
         let mut values = Vec::new();
+        let mut bound = BTreeSet::new();
         if seeds.again {
+            let customers: BTreeSet<CustomerId> = neighbours::customers_of(tx, &seeds.records).await?.into_values().collect();
+            bound = bound_to(tx, &customers).await?;
             // All of them at once: locks are taken upwards.
-            let mut all = scene.values_of_customers(tx, &seeds.records).await?;
+            let mut all = values_of(tx, &customers).await?;
             all.extend(usable().map(|shown| shown.id));
             values = neighbours::lock_values(tx, &all).await?;
         }
@@ -112,23 +115,10 @@ impl Scene {
         }
         scene.know_values(&values);
         let owners = values.iter().filter_map(|value| value.owner_id).map(RecordId);
-        let bringing: BTreeSet<RecordId> = owners.chain(seeds.records.iter().copied()).collect();
+        let bringing: BTreeSet<RecordId> = owners.chain(seeds.records.iter().copied()).chain(bound).collect();
         let playing = scene.lock(tx, &bringing, &seeds.still).await?;
         scene.seat(tx, &playing, seeds, now).await?;
         Ok(scene)
-    }
-
-    /// The values that the records of these records' customers have shown.
-    async fn values_of_customers(
-        &self,
-        tx: &impl ConnectionTrait,
-        records: &BTreeSet<RecordId>,
-    ) -> Result<BTreeSet<IdentifierId>, StoreError> {
-        let customers: BTreeSet<CustomerId> = neighbours::customers_of(tx, records).await?.into_values().collect();
-        let members = neighbours::members(tx, &customers, &[]).await?;
-        let members: Vec<RecordId> = members.iter().map(|member| member.id).collect();
-        let shown = neighbours::shown_by(tx, &members).await?;
-        Ok(shown.iter().map(|shown| IdentifierId(shown.id)).collect())
     }
 
     fn know_values(&mut self, values: &[identifier::Model]) {
@@ -530,4 +520,22 @@ pub fn comparable(value: &Json) -> Option<String> {
         Json::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// The values that the records of these customers have shown.
+async fn values_of(tx: &impl ConnectionTrait, customers: &BTreeSet<CustomerId>) -> Result<BTreeSet<IdentifierId>, StoreError> {
+    let members = neighbours::members(tx, customers, &[]).await?;
+    let members: Vec<RecordId> = members.iter().map(|member| member.id).collect();
+    let shown = neighbours::shown_by(tx, &members).await?;
+    Ok(shown.iter().map(|shown| IdentifierId(shown.id)).collect())
+}
+
+/// The records that decrees bind to those of these customers. They may be elsewhere, kept away by somebody who is no longer here when
+/// these customers are placed again.
+async fn bound_to(tx: &impl ConnectionTrait, customers: &BTreeSet<CustomerId>) -> Result<BTreeSet<RecordId>, StoreError> {
+    let decrees = decisions::decrees_of(tx, customers).await?;
+    let together = decrees
+        .into_iter()
+        .filter(|decree| matches!(decree.effect, Effect::Together { .. }));
+    Ok(together.flat_map(|decree| decree.sides.into_iter().flatten()).collect())
 }
