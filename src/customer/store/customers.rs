@@ -10,82 +10,66 @@ use std::collections::HashMap;
 
 /// Writes new customers.
 pub async fn insert_customers(db: &impl ConnectionTrait, customers: &[Customer]) -> Result<(), StoreError> {
-    Rows::new()
-        .id("id", customers.iter().map(|customer| customer.id.0))
-        .int("created_at", customers.iter().map(|customer| customer.created_at.micros()))
-        .optional_text(
-            "display_name",
-            customers.iter().map(|customer| customer.golden.display_name()),
-        )
-        .optional_text("email", customers.iter().map(|customer| customer.golden.text("email")))
-        .optional_text("phone", customers.iter().map(|customer| customer.golden.text("phone")))
-        .optional_text(
-            "name_folded",
-            customers
-                .iter()
-                .map(|customer| customer.golden.display_name().and_then(|name| folding::name(&name))),
-        )
-        .optional_text(
-            "email_folded",
-            customers
-                .iter()
-                .map(|customer| customer.golden.text("email").and_then(|email| folding::email(&email))),
-        )
-        .optional_text(
-            "phone_folded",
-            customers
-                .iter()
-                .map(|customer| customer.golden.text("phone").and_then(|phone| folding::phone(&phone))),
-        )
-        .json("golden", customers.iter().map(|customer| golden_json(&customer.golden)))
-        .int("rev", customers.iter().map(|customer| customer.rev))
-        .int("placed_at", customers.iter().map(|customer| customer.placed_at))
-        .insert(db, "customer", "")
-        .await?;
+    golden_columns(
+        Rows::new()
+            .id("id", customers.iter().map(|customer| customer.id.0))
+            .int("created_at", customers.iter().map(|customer| customer.created_at.micros())),
+        customers,
+    )
+    .int("rev", customers.iter().map(|customer| customer.rev))
+    .int("placed_at", customers.iter().map(|customer| customer.placed_at))
+    .insert(db, "customer", "")
+    .await?;
     Ok(())
+}
+
+/// The golden values of customers, and the copies by which lists find them.
+fn golden_columns(rows: Rows, customers: &[Customer]) -> Rows {
+    rows.optional_text(
+        "display_name",
+        customers.iter().map(|customer| customer.golden.display_name()),
+    )
+    .optional_text("email", customers.iter().map(|customer| customer.golden.text("email")))
+    .optional_text("phone", customers.iter().map(|customer| customer.golden.text("phone")))
+    .optional_text(
+        "name_folded",
+        customers
+            .iter()
+            .map(|customer| customer.golden.display_name().and_then(|name| folding::name(&name))),
+    )
+    .optional_text(
+        "email_folded",
+        customers
+            .iter()
+            .map(|customer| customer.golden.text("email").and_then(|email| folding::email(&email))),
+    )
+    .optional_text(
+        "phone_folded",
+        customers
+            .iter()
+            .map(|customer| customer.golden.text("phone").and_then(|phone| folding::phone(&phone))),
+    )
+    .json("golden", customers.iter().map(|customer| golden_json(&customer.golden)))
 }
 
 /// Writes customers that are there.
 pub async fn update_customers(db: &impl ConnectionTrait, customers: &[Customer]) -> Result<(), StoreError> {
-    Rows::new()
-        .id("id", customers.iter().map(|customer| customer.id.0))
-        .optional_text(
-            "display_name",
-            customers.iter().map(|customer| customer.golden.display_name()),
-        )
-        .optional_text("email", customers.iter().map(|customer| customer.golden.text("email")))
-        .optional_text("phone", customers.iter().map(|customer| customer.golden.text("phone")))
-        .optional_text(
-            "name_folded",
-            customers
-                .iter()
-                .map(|customer| customer.golden.display_name().and_then(|name| folding::name(&name))),
-        )
-        .optional_text(
-            "email_folded",
-            customers
-                .iter()
-                .map(|customer| customer.golden.text("email").and_then(|email| folding::email(&email))),
-        )
-        .optional_text(
-            "phone_folded",
-            customers
-                .iter()
-                .map(|customer| customer.golden.text("phone").and_then(|phone| folding::phone(&phone))),
-        )
-        .json("golden", customers.iter().map(|customer| golden_json(&customer.golden)))
-        .int("rev", customers.iter().map(|customer| customer.rev))
-        .int("created_at", customers.iter().map(|customer| customer.created_at.micros()))
-        .int("placed_at", customers.iter().map(|customer| customer.placed_at))
-        .update(
-            db,
-            "customer",
-            "display_name = v.display_name, email = v.email, phone = v.phone, name_folded = v.name_folded,
+    golden_columns(
+        Rows::new().id("id", customers.iter().map(|customer| customer.id.0)),
+        customers,
+    )
+    .int("rev", customers.iter().map(|customer| customer.rev))
+    .int("created_at", customers.iter().map(|customer| customer.created_at.micros()))
+    .int("placed_at", customers.iter().map(|customer| customer.placed_at))
+    .update(
+        db,
+        "customer",
+        "display_name = v.display_name, email = v.email, phone = v.phone, name_folded = v.name_folded,
              email_folded = v.email_folded, phone_folded = v.phone_folded, golden = v.golden, rev = v.rev,
              created_at = v.created_at, placed_at = v.placed_at",
-            "customer.id = v.id",
-        )
-        .await?;
+        "customer.id = v.id",
+    )
+    .await?;
     Ok(())
 }
 
