@@ -5,7 +5,7 @@ use super::token::Token;
 use super::{Actor, Principal, Scope, origin, record_deed, store};
 use crate::base::{Instant, Kind};
 use crate::feed::TransactionId;
-use crate::store::{Store, StoreError, Transient};
+use crate::store::{Store, StoreError, Transient, remembering};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entity::{ApiKeyKind, api_key};
@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A key revoked by another instance stops working after this long.
+/// A key revoked by another instance stops working after this long, where the configuration does not say.
 const CACHED_FOR: Duration = Duration::from_secs(5);
 /// How long a subject token may live where the configuration does not say.
 const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 3600);
@@ -225,18 +225,21 @@ pub struct Keyring {
 
 impl Keyring {
     pub fn new(store: Store, preset_admin_key: Option<&str>) -> Self {
-        let known = moka::sync::Cache::builder()
-            .max_capacity(10_000)
-            .time_to_live(CACHED_FOR)
-            .build();
         Self {
             store,
             preset: preset_admin_key.map(key::digest),
             longest_token: LONGEST_TOKEN,
-            known,
-            origins: moka::sync::Cache::builder().max_capacity(1).time_to_live(CACHED_FOR).build(),
+            known: remembering(10_000, CACHED_FOR),
+            origins: remembering(1, CACHED_FOR),
             used: Arc::default(),
         }
+    }
+
+    /// The same, remembering keys and origins for so long.
+    pub fn remembering(mut self, time: Duration) -> Self {
+        self.known = remembering(10_000, time);
+        self.origins = remembering(1, time);
+        self
     }
 
     /// The same, with another longest life of subject tokens.

@@ -115,7 +115,9 @@ impl Server {
         let rules = RulesDirectory::new(settings.identity_rules()?)?;
         let mut services = Services::open(store, clock, rules, preset).await?;
         let longest_token = Duration::from_secs(settings.auth.subject_token_seconds);
-        services.keyring = services.keyring.with_longest_token(longest_token);
+        let remembered = Duration::from_secs(settings.auth.remembered_seconds);
+        services.keyring = services.keyring.with_longest_token(longest_token).remembering(remembered);
+        services.sources = services.sources.remembering(remembered);
         let (intake, committers) = queue::start(services.clone(), settings.ingest.committers, settings.ingest.queue_events);
         let readiness = Readiness::default();
         let records = records_door(settings, intake.clone());

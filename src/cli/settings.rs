@@ -57,6 +57,7 @@ pub struct Redis {
 pub struct Auth {
     pub admin_key: String,
     pub subject_token_seconds: u64,
+    pub remembered_seconds: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -271,6 +272,10 @@ impl Settings {
         require(
             (60..=86_400).contains(&self.auth.subject_token_seconds),
             "auth.subject_token_seconds must lie between 60 and 86400",
+        );
+        require(
+            (1..=3_600).contains(&self.auth.remembered_seconds),
+            "auth.remembered_seconds must lie between 1 and 3600",
         );
         require(
             matches!(self.database.migrate.as_str(), "always" | "never" | "embedded"),

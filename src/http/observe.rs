@@ -51,8 +51,14 @@ pub fn install_metrics() -> PrometheusHandle {
 pub async fn metrics_page(State(doors): State<Arc<Doors>>) -> Response {
     doors.metrics.run_upkeep();
     let mut text = doors.metrics.render();
+    let store = &doors.services.store;
     text += "# TYPE tributary_sql_statements_total counter\n";
-    text += &format!("tributary_sql_statements_total {}\n", doors.services.store.statement_count());
+    text += &format!(
+        "tributary_sql_statements_total{{origin=\"request\"}} {}\n",
+        store.statement_count()
+    );
+    let background = store.background_statement_count();
+    text += &format!("tributary_sql_statements_total{{origin=\"background\"}} {background}\n");
     (
         StatusCode::OK,
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],

@@ -4,14 +4,14 @@ use super::store;
 use crate::access::key;
 use crate::access::{self, Actor};
 use crate::base::{Instant, Kind, SourceId};
-use crate::store::{Store, StoreError, Transient};
+use crate::store::{Store, StoreError, Transient, remembering};
 use entity::{Channel, source};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the key before a rotation still works, so that senders can be changed one by one.
 const OLD_KEY_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// A source changed by another instance or by the command line is seen after this long.
+/// A source changed by another instance or by the command line is seen after this long, where the configuration does not say.
 const CACHED_FOR: Duration = Duration::from_secs(5);
 const MAX_KEY_CHARS: usize = 64;
 /// Enough to rank any number of sources.
@@ -301,12 +301,18 @@ pub struct SourceDirectory {
 
 impl SourceDirectory {
     pub fn new(store: Store) -> Self {
-        let by_digest = moka::sync::Cache::builder()
-            .max_capacity(10_000)
-            .time_to_live(CACHED_FOR)
-            .build();
-        let all = moka::sync::Cache::builder().max_capacity(1).time_to_live(CACHED_FOR).build();
-        Self { store, by_digest, all }
+        Self {
+            store,
+            by_digest: remembering(10_000, CACHED_FOR),
+            all: remembering(1, CACHED_FOR),
+        }
+    }
+
+    /// The same, remembering sources for so long.
+    pub fn remembering(mut self, time: Duration) -> Self {
+        self.by_digest = remembering(10_000, time);
+        self.all = remembering(1, time);
+        self
     }
 
     /// Every source, remembered for a few seconds; read again when one of these is not among them.

@@ -7,7 +7,7 @@ use super::model::next_attempt;
 use super::store::{self, Lease};
 use super::{ATTEMPTS, Job, JobError, Running};
 use crate::base::{Clock, Instant, Kind};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, in_background};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -157,7 +157,7 @@ impl Runner {
         let running = Running::new(job, self.store.clone(), self.clock.clone(), self.lease);
         let mut stopped = self.stopped.subscribe();
         let mut task = JoinSet::new();
-        task.spawn(async move { handler(running, now).await }.in_current_span());
+        task.spawn(in_background(async move { handler(running, now).await }).in_current_span());
         let end = tokio::select! {
             biased;
             ended = task.join_next() => match ended {

@@ -8,6 +8,7 @@ mod check;
 mod compact;
 mod compare;
 mod json;
+mod memory;
 mod open;
 mod retry;
 mod rows;
@@ -17,6 +18,7 @@ pub mod walk;
 pub use check::{Finding, check};
 pub use compare::{Columns, Difference, compare, compare_columns};
 pub use json::{JsonFlag, json_id, json_rows, json_value, read_json_rows};
+pub use memory::remembering;
 pub use open::{DatabaseOptions, backend_of, is_missing_file, open, place_of};
 pub use retry::Transient;
 pub use rows::{Rows, any_of, ids_value};
@@ -38,6 +40,7 @@ pub struct Store {
     secrets: Option<Secrets>,
     ids: Ids,
     statements: Arc<AtomicU64>,
+    background: Arc<AtomicU64>,
 }
 
 /// What the first migration wrote for this installation alone.
@@ -81,10 +84,26 @@ impl Store {
         &self.ids
     }
 
-    /// Statements sent since it was opened, transactions' BEGIN and COMMIT not counted. Tests hold verbs to their number.
+    /// Statements sent since it was opened, transactions' BEGIN and COMMIT and those `in_background` not counted. Tests hold verbs to
+    /// their number.
     pub fn statement_count(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)
     }
+
+    /// The statements sent `in_background`.
+    pub fn background_statement_count(&self) -> u64 {
+        self.background.load(Ordering::Relaxed)
+    }
+}
+
+tokio::task_local! {
+    /// Set where nobody waits for what is done.
+    static BACKGROUND: ();
+}
+
+/// Does work that no request waits for: its statements are counted apart. What the work spawns says so itself.
+pub async fn in_background<W: Future>(work: W) -> W::Output {
+    BACKGROUND.scope((), work).await
 }
 
 /// What can go wrong below the features. The texts hold their causes, so none is passed on as a source to be printed again.

@@ -4,7 +4,7 @@
 //! PostgreSQL: one pool for intake and mutations, one for queries, so that a burst of either does not starve the other.
 
 use super::retry::is_missing_table;
-use super::{Secrets, Store, StoreError};
+use super::{BACKGROUND, Secrets, Store, StoreError};
 use crate::base::Ids;
 use crate::base::ids::HashKey;
 use entity::installation;
@@ -30,12 +30,15 @@ pub struct DatabaseOptions {
 
 /// Connects, and reads the installation's secrets when the schema is there. Does not migrate.
 pub async fn open(options: &DatabaseOptions, ids: Ids) -> Result<Store, StoreError> {
-    let statements = Arc::new(AtomicU64::new(0));
+    let (statements, background) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (mut writer, mut reader) = connect(options).await.map_err(|error| unopened(options, error))?;
     for connection in [&mut writer, &mut reader] {
-        let statements = statements.clone();
+        let (statements, background) = (statements.clone(), background.clone());
         connection.set_metric_callback(move |_| {
-            statements.fetch_add(1, Ordering::Relaxed);
+            // It is called in the task that waited for the statement.
+            let is_background = BACKGROUND.try_with(|()| ()).is_ok();
+            let counter = if is_background { &background } else { &statements };
+            counter.fetch_add(1, Ordering::Relaxed);
         });
     }
     let backend = writer.get_database_backend();
@@ -46,6 +49,7 @@ pub async fn open(options: &DatabaseOptions, ids: Ids) -> Result<Store, StoreErr
         secrets: None,
         ids,
         statements,
+        background,
     };
     store.load_secrets().await?;
     Ok(store)

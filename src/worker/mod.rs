@@ -3,6 +3,7 @@
 use crate::base::Stopwatch;
 use crate::job::Runner;
 use crate::pipeline::{Services, lists};
+use crate::store::in_background;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -29,12 +30,15 @@ pub fn start(services: Services, runner: Option<Runner>) -> Worker {
     let (stop, mut stopped) = watch::channel(false);
     let sweeping = runner
         .as_ref()
-        .map(|_| tokio::spawn(sweep(services.clone(), stop.subscribe())));
+        .map(|_| tokio::spawn(in_background(sweep(services.clone(), stop.subscribe()))));
     let jobs = runner.map(|runner| {
         let runner = Arc::new(runner);
-        (runner.clone(), tokio::spawn(run_jobs(services.clone(), runner)))
+        (
+            runner.clone(),
+            tokio::spawn(in_background(run_jobs(services.clone(), runner))),
+        )
     });
-    let saving = tokio::spawn(async move {
+    let saving = tokio::spawn(in_background(async move {
         loop {
             let stopping = tokio::select! {
                 () = tokio::time::sleep(SAVED_EVERY) => false,
@@ -45,7 +49,7 @@ pub fn start(services: Services, runner: Option<Runner>) -> Worker {
                 return;
             }
         }
-    });
+    }));
     Worker {
         stop,
         saving,

@@ -160,7 +160,7 @@ async fn health_readiness_and_metrics_tell_what_goes_on_and_name_nobody() {
     }
     let statements = lines
         .iter()
-        .find_map(|line| line.strip_prefix("tributary_sql_statements_total "));
+        .find_map(|line| line.strip_prefix("tributary_sql_statements_total{origin=\"request\"} "));
     assert!(statements.unwrap().parse::<u64>().unwrap() > 0);
     assert!(!metrics.contains("ada@") && !metrics.contains(&write_key));
     drop(process);

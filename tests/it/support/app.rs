@@ -179,6 +179,8 @@ pub fn test_settings(url: &str) -> Settings {
         ("TRIBUTARY_DATABASE__QUERY_CONNECTIONS", "4"),
         ("TRIBUTARY_DATABASE__INGEST_CONNECTIONS", "4"),
         ("TRIBUTARY_AUTH__ADMIN_KEY", ADMIN_KEY),
+        // Tests count statements: none may come from a memory that ended in between.
+        ("TRIBUTARY_AUTH__REMEMBERED_SECONDS", "3600"),
         // Tests say when: `run_due_jobs`.
         ("TRIBUTARY_WORKER__JOBS", "false"),
     ];
