@@ -43,6 +43,27 @@ pub async fn note_deed(
     store::insert_audit(tx, model).await
 }
 
+/// Writes the rows of deeds of one kind, each with its object and details.
+pub async fn note_deeds(
+    tx: &DatabaseTransaction,
+    ids: &Ids,
+    now: Instant,
+    actor: &str,
+    action: &str,
+    deeds: &[(String, Value)],
+) -> Result<(), StoreError> {
+    Rows::new()
+        .id("id", deeds.iter().map(|_| ids.time_ordered(now)))
+        .int("at", deeds.iter().map(|_| now.micros()))
+        .text("actor", deeds.iter().map(|_| actor.to_owned()))
+        .text("action", deeds.iter().map(|_| action.to_owned()))
+        .text("object", deeds.iter().map(|(object, _)| object.clone()))
+        .json("detail", deeds.iter().map(|(_, detail)| detail.to_string()))
+        .insert(tx, "audit", "")
+        .await?;
+    Ok(())
+}
+
 /// Takes the details out of deeds about these objects: who did what and when stays.
 pub async fn redact_deeds(db: &impl ConnectionTrait, objects: &[String]) -> Result<u64, StoreError> {
     if objects.is_empty() {

@@ -12,7 +12,7 @@ mod service;
 mod store;
 pub mod token;
 
-pub use audit::{note_deed, record_deed, redact_deeds};
+pub use audit::{note_deed, note_deeds, record_deed, redact_deeds};
 pub use principal::{Actor, Principal, Scope, Subject};
 pub use service::{AccessError, Holder, Keyring, NewKey, NewKeyAnswer, create, revoke};
 pub use store::{deeds, keys};

@@ -2,7 +2,7 @@
 //!
 //! A refusal must never get lost, so what cannot be read refuses its message instead of being left out.
 
-use super::message::{ConsentSaid, Refusal};
+use super::message::{ConsentSaid, Message, Refusal};
 use crate::base::Instant;
 use entity::{ConsentAnswer, ConsentOrigin, EventKind};
 use serde_json::{Map, Value, json};
@@ -87,6 +87,21 @@ pub fn of_event(
         evidence: json!({"event": name, "messageId": message_id, "properties": properties}),
         at,
     })
+}
+
+/// The event by which a banner reports what somebody has just answered. What other messages carry of preferences is a stamp, which a
+/// browser repeats for as long as it keeps the answer.
+const ANSWERED: &str = "Segment Consent Preference Updated";
+
+/// When a message grants something of its own accord and refuses nothing: somebody agrees, now, to being known. None: it does not.
+pub fn granted_expressly(message: &Message) -> Option<Instant> {
+    let reports = message.kind == EventKind::Track && message.name == ANSWERED;
+    let is_grant = |said: &ConsentSaid| said.answer == ConsentAnswer::Granted;
+    let is_express = |said: &&ConsentSaid| is_grant(said) && (reports || said.origin != ConsentOrigin::Preferences);
+    match message.consents.iter().all(is_grant) {
+        true => message.consents.iter().filter(is_express).map(|said| said.at).max(),
+        false => None,
+    }
 }
 
 /// A purpose as it is kept: as it was said, without blanks around it.

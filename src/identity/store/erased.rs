@@ -6,7 +6,7 @@ use crate::base::{EventId, IdentifierId, RecordId};
 use crate::store::{Rows, SWEEP_ROWS, StoreError, any_of, ids_value};
 use entity::{IdentifierKind, link};
 use sea_orm::{ActiveEnum as _, ConnectionTrait, DbBackend, FromQueryResult, Statement, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use uuid::Uuid;
 
 /// An erasure as the ledger keeps it.
@@ -38,7 +38,7 @@ pub fn packed(ids: impl IntoIterator<Item = Uuid>) -> Vec<u8> {
     ids.into_iter().flat_map(Uuid::into_bytes).collect()
 }
 
-fn unpacked(bytes: &[u8]) -> Vec<Uuid> {
+pub(super) fn unpacked(bytes: &[u8]) -> Vec<Uuid> {
     let (ids, _) = bytes.as_chunks::<16>();
     ids.iter().map(|id| Uuid::from_bytes(*id)).collect()
 }
@@ -164,6 +164,46 @@ pub async fn lift(db: &impl ConnectionTrait, value: IdentifierId) -> Result<bool
     let sql = "DELETE FROM suppression WHERE id = $1 RETURNING id";
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [value.0.into()]);
     Ok(!db.query_all_raw(statement).await?.is_empty())
+}
+
+/// Values may be heard of again that were suppressed before an instant. Answers those that were.
+pub async fn lift_granted(
+    db: &impl ConnectionTrait,
+    granted: &BTreeMap<IdentifierId, i64>,
+) -> Result<Vec<IdentifierId>, StoreError> {
+    let backend = db.get_database_backend();
+    let (relation, values) = Rows::new()
+        .id("id", granted.keys().map(|id| id.0))
+        .int("at", granted.values().copied())
+        .relation(backend);
+    let sql = format!(
+        "DELETE FROM suppression WHERE EXISTS (SELECT 1 FROM {relation} WHERE v.id = suppression.id AND v.at > suppression.since)
+         RETURNING id"
+    );
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    rows.iter().map(|row| Ok(IdentifierId(row.try_get_by_index(0)?))).collect()
+}
+
+/// Whether anybody was ever erased here.
+pub async fn is_anybody_erased(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
+    let statement = Statement::from_string(db.get_database_backend(), "SELECT id FROM erasure LIMIT 1");
+    Ok(db.query_one_raw(statement).await?.is_some())
+}
+
+/// Which of these ids belong to people who were erased: suppressed values, and records that did not live again. By primary keys.
+pub async fn of_erased(db: &impl ConnectionTrait, ids: &BTreeSet<Uuid>) -> Result<HashSet<Uuid>, StoreError> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let backend = db.get_database_backend();
+    let sql = format!(
+        "SELECT id FROM suppression WHERE {0} UNION SELECT e.id FROM erased_record e WHERE {1} AND e.is_latest
+            AND NOT EXISTS (SELECT 1 FROM record r WHERE r.id = e.id)",
+        any_of(backend, "id", 1),
+        any_of(backend, "e.id", 1)
+    );
+    let rows = db.query_all_raw(statement(backend, &sql, ids.iter().copied())).await?;
+    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
 }
 
 /// Whether any of these values is suppressed. By primary key.

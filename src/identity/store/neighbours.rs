@@ -2,7 +2,7 @@
 //! neighbourhood behind them, and writing what came out. Every statement is about the whole batch.
 
 use super::sayings;
-use crate::base::{CustomerId, EventId, IdentifierId, RecordId};
+use crate::base::{CustomerId, EventId, IdentifierId, Instant, RecordId};
 use crate::identity::{NewLink, Shown};
 use crate::store::{Rows, StoreError, any_of, ids_value};
 use entity::{IdentifierKind, IdentifierState, identifier};
@@ -19,8 +19,8 @@ pub struct Known {
     pub shown: HashSet<(RecordId, IdentifierId)>,
     /// Records that were erased; they may live again.
     pub erased: HashMap<RecordId, KnownErased>,
-    /// Values whose messages are dropped.
-    pub suppressed: HashSet<IdentifierId>,
+    /// Values whose messages are dropped, and since when.
+    pub suppressed: HashMap<IdentifierId, Instant>,
 }
 
 /// What is known of a record that was erased.
@@ -84,7 +84,7 @@ pub async fn look(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<I
     let sql = format!(
         "SELECT v.record_id, v.identifier_id, r.customer_id, r.siblings, i.state, o.customer_id,
                 EXISTS (SELECT 1 FROM link l WHERE l.record_id = v.record_id AND l.identifier_id = v.identifier_id), {is_contended},
-                s.id IS NOT NULL, e.erased_at, e.siblings, e.is_pending
+                s.since, e.erased_at, e.siblings, e.is_pending
          FROM {relation} LEFT JOIN record r ON r.id = v.record_id LEFT JOIN identifier i ON i.id = v.identifier_id
               LEFT JOIN record o ON o.id = i.owner_id LEFT JOIN suppression s ON s.id = v.identifier_id
               LEFT JOIN erased_record e ON e.id = v.record_id AND e.is_latest"
@@ -109,8 +109,8 @@ pub async fn look(db: &impl ConnectionTrait, pairs: &HashSet<(RecordId, Option<I
             );
         }
         let Some(identifier) = identifier else { continue };
-        if row.try_get_by_index(8)? {
-            known.suppressed.insert(identifier);
+        if let Some(since) = row.try_get_by_index::<Option<i64>>(8)? {
+            known.suppressed.insert(identifier, Instant::from_micros(since));
         }
         if let Ok(state) = IdentifierState::try_get_by_index(&row, 4) {
             let owner = row.try_get_by_index::<Option<Uuid>>(5)?.map(CustomerId);

@@ -1,7 +1,7 @@
 //! A message on its way into the store: under which record it belongs and which values it shows.
 
 use crate::base::ids::HashKey;
-use crate::base::{EventId, IdentifierId, RecordId};
+use crate::base::{EventId, IdentifierId, Instant, RecordId};
 use crate::customer::EventKey;
 use crate::customer::purchases::Reported;
 use crate::identity::store::neighbours::Known;
@@ -30,6 +30,8 @@ pub struct Item<'m> {
     pub is_open: bool,
     /// It is about somebody who was erased: dropped, and listed as refused.
     pub is_suppressed: bool,
+    /// Suppressed values that it lets be heard of again, and when that was granted.
+    pub lifts: Vec<(IdentifierId, Instant)>,
 }
 
 /// The records of one anonymous id at one source: the first, and those opened since.
@@ -75,6 +77,7 @@ impl<'m> Item<'m> {
             is_new: false,
             is_open: false,
             is_suppressed: false,
+            lifts: Vec::new(),
         }
     }
 

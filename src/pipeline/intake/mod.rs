@@ -4,6 +4,7 @@
 //! messages there are; an event of a known record that says nothing new writes its event row and a share of one change row.
 
 mod item;
+mod listed;
 mod place;
 mod suppress;
 
@@ -22,7 +23,7 @@ use crate::feed::{Change, Log, TransactionId};
 use crate::identity::store::decisions;
 use crate::identity::store::neighbours::{self, Known};
 use crate::identity::{NewRecord, Scene, Seeds};
-use crate::ingest::{Message, RefusedItem, Rejection, Sightings, insert_rejected};
+use crate::ingest::{Message, RefusedItem, Sightings, insert_rejected};
 use crate::pipeline::Services;
 use crate::pipeline::unify::{Happened, Received, Said, tell_decisions, unify};
 use crate::store::StoreError;
@@ -65,15 +66,6 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    fn rejections(&self) -> impl Iterator<Item = Rejection<'_>> {
-        let (source, received_at) = (self.source_id, self.received_at);
-        self.refused.iter().map(move |item| Rejection {
-            source,
-            received_at,
-            item,
-        })
-    }
-
     /// How many items it brings, refused ones included.
     pub fn size(&self) -> usize {
         self.messages.len() + self.refused.len()
@@ -126,7 +118,7 @@ pub(super) async fn write(
     let first = services.arrivals.reserve(now, 0, count(&items));
     number(&mut items, first);
     let known = look(tx, keys, &mut items).await?;
-    suppress::mark(&mut items, &known, &standing.rules);
+    suppress::mark(tx, keys, &mut items, &known, &standing.rules).await?;
     open_what_is_news(&mut items, &known, &standing.rules.agreement_attributes());
     let stored = stored_before(tx, keys, &items, &known).await?;
     mark_new(&mut items, |item| {
@@ -148,6 +140,7 @@ pub(super) async fn write(
     };
     let mut placed = place::place(&mut scene, &known, &mut items, around);
     store_events(tx, &mut items).await?;
+    suppress::lift(tx, services, now, &actor(deliveries), &items).await?;
     let held: HashSet<RecordId> = placed.held.iter().copied().collect();
 
     let mut log = Log::new(services.store.ids(), now, actor(deliveries));
@@ -172,7 +165,8 @@ pub(super) async fn write(
     }
     let suppressed = suppress::refused(&items);
     let suppressed = suppressed.iter().map(suppress::Suppressed::rejection);
-    let rejections = deliveries.iter().flat_map(Delivery::rejections).chain(suppressed);
+    let refused = listed::without_erased(tx, keys, &standing.rules, deliveries).await?;
+    let rejections = refused.iter().map(listed::Listed::rejection).chain(suppressed);
     insert_rejected(tx, &services.store, rejections).await?;
     let new_messages = items.iter().filter(|item| item.is_new).map(|item| item.message);
     services.catalogue.discover(tx, &Sightings::of(new_messages)).await?;
