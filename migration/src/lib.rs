@@ -23,6 +23,7 @@ mod m20261122_000012_timeline;
 mod m20261122_000013_lists;
 mod m20261122_000014_rates_and_spend;
 mod m20261122_000015_subject_keys;
+mod m20261122_000018_ledger;
 
 /// How a table would be spread over several database servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000013_lists::Migration),
             Box::new(m20261122_000014_rates_and_spend::Migration),
             Box::new(m20261122_000015_subject_keys::Migration),
+            Box::new(m20261122_000018_ledger::Migration),
         ]
     }
 }

@@ -3,7 +3,7 @@
 use super::server::{Server, cannot_open, open_store, pending_migrations};
 use super::settings::{self, Origins, Settings};
 use super::value::{self, ValueCommand};
-use super::{backup, demo, export, import, rebuild, telemetry, test};
+use super::{backup, demo, erasures, export, import, rebuild, telemetry, test};
 use crate::access::{self, Actor, NewKey, Scope};
 use crate::base::paging::Page;
 use crate::base::{Clock, Ids, Instant, Stopwatch};
@@ -87,6 +87,9 @@ enum Command {
     /// Copy the database while it is in use, to be restored as it is at this moment.
     #[command(after_help = backup::EXAMPLES)]
     Backup(backup::Backup),
+    /// The ledger of who was erased: written out, and carried out again on a restored database.
+    #[command(subcommand)]
+    Erasures(erasures::ErasuresCommand),
     /// Is this installation sound? Exit status 1 when it is not.
     #[command(after_help = "Example:\n  tributary doctor --database-url postgres://tributary@db/tributary")]
     Doctor,
@@ -219,7 +222,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     }
     if matches!(
         cli.command,
-        Command::Test(_) | Command::Import(_) | Command::Export(_) | Command::Backup(_)
+        Command::Test(_) | Command::Import(_) | Command::Export(_) | Command::Backup(_) | Command::Erasures(_)
     ) {
         // Its output is for people and CI; what migrates a scratch database is no news.
         settings.log.level = "warn".to_owned();
@@ -238,6 +241,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Import(import) => import::run(&settings, import).await,
         Command::Export(export) => export::run(&settings, export).await,
         Command::Backup(backup) => backup::run(&settings, backup).await,
+        Command::Erasures(command) => erasures::run(&settings, &command).await,
     }
 }
 
@@ -348,7 +352,7 @@ async fn migrate(settings: &Settings, check: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn cli_actor() -> Actor {
+pub(super) fn cli_actor() -> Actor {
     Actor::new("cli")
 }
 

@@ -17,6 +17,7 @@ macro_rules! complain {
 mod backup;
 mod commands;
 pub mod demo;
+mod erasures;
 mod export;
 mod import;
 mod rebuild;

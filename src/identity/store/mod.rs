@@ -5,6 +5,7 @@ pub mod decisions;
 pub mod erased;
 pub mod evidence;
 pub mod history;
+pub mod ledger;
 pub mod neighbours;
 pub mod parts;
 pub mod sayings;

@@ -4,21 +4,29 @@
 //! behind it then takes what is left out of every table (`tables`), and may be interrupted and run again. What stays are skeletons: when
 //! something arrived, and keyed hashes, so that `rebuild` folds everybody else up to that step as before. A second call answers the same
 //! job.
+//!
+//! What was erased is in a ledger of keyed hashes, which can be written out and carried out again on a database that was restored from an
+//! older backup (`listing`, `replay`).
 
+mod listing;
 mod mention;
+mod replay;
 pub mod tables;
 mod work;
 
+pub use listing::{Entry, Fault, Head, Line, installation, line, read};
+pub use replay::{Replayed, replay};
+
 pub use work::{JOB_KIND, Step, carry_through};
 
-use crate::access::{note_deed, record_deed};
+use crate::access::{Actor, note_deed, record_deed};
 use crate::base::{CustomerId, DecisionId, IdentifierId, Instant, JobId, RecordId};
 use crate::customer::store::delete_customers;
 use crate::customer::store::erased::mark_products;
 use crate::feed::{Change, Log, TransactionId};
 use crate::identity::decision::NewDecision;
 use crate::identity::store::erased::{self, ErasedLink, ErasedRecord, ErasedValue, Erasure, packed};
-use crate::identity::store::{decisions, evidence, history, neighbours};
+use crate::identity::store::{decisions, evidence, history, ledger, neighbours};
 use crate::identity::{Rules, Scene, Seeds, Shown};
 use crate::job::{self, NewJob};
 use crate::pipeline::Services;
@@ -107,12 +115,16 @@ struct Person {
 }
 
 impl Person {
-    async fn load(tx: &DatabaseTransaction, customer: CustomerId, records: BTreeSet<RecordId>) -> Result<Self, StoreError> {
+    async fn load(
+        tx: &DatabaseTransaction,
+        customers: &BTreeSet<CustomerId>,
+        records: BTreeSet<RecordId>,
+    ) -> Result<Self, StoreError> {
         let links = erased::links_of(tx, &records).await?;
         let shown: BTreeSet<IdentifierId> = links.iter().map(|link| IdentifierId(link.identifier_id)).collect();
         let ids: Vec<IdentifierId> = shown.iter().copied().collect();
         let showing = neighbours::shown_to(tx, &shown).await?;
-        let others = showing.into_iter().filter(|(_, by)| *by != customer);
+        let others = showing.into_iter().filter(|(_, by)| !customers.contains(by));
         Ok(Self {
             stored: history::stored_records(tx, &records.iter().copied().collect::<Vec<_>>()).await?,
             values: evidence::values(tx, &ids).await?,
@@ -169,6 +181,14 @@ impl Person {
         self.values
             .values()
             .filter(|value| !self.shared.contains(&IdentifierId(value.id)))
+    }
+
+    /// What recognised them and nobody else: no later message is heard by it.
+    fn suppressed(&self) -> BTreeSet<IdentifierId> {
+        let telling = self
+            .gone()
+            .filter(|value| is_telling(value.kind) && value.state != IdentifierState::Unusable);
+        telling.map(|value| IdentifierId(value.id)).collect()
     }
 
     fn judged_values(&self, rules: &[(i64, i64, Rules)], erasure: uuid::Uuid) -> Vec<ErasedValue> {
@@ -229,7 +249,7 @@ async fn write(
         again: true,
         ..Seeds::default()
     };
-    let mut scene = Scene::load(tx, standing.rules.clone(), now, &seeds).await?;
+    let scene = Scene::load(tx, standing.rules.clone(), now, &seeds).await?;
     let Some(customer) = scene.customer_before(own) else {
         let before = erased::erasure_of(tx, own).await?;
         let found = before.map(|erasure| Erased {
@@ -241,74 +261,156 @@ async fn write(
             what: "customer",
         });
     };
-    let person = Person::load(tx, customer, scene.neighbourhood.companions(own)).await?;
+    let deed = Deed {
+        id: services.store.ids().time_ordered(now),
+        requested_at: now,
+        reason: doer.reason.trim(),
+        by: &doer.actor,
+        asked_by: doer.actor.as_str(),
+        customer,
+        customers: [customer].into(),
+        records: scene.neighbourhood.companions(own),
+        of_ledger: None,
+    };
+    carry_out(tx, services, now, scene, deed).await
+}
+
+/// An erasure about to be carried out.
+struct Deed<'d> {
+    id: uuid::Uuid,
+    requested_at: Instant,
+    reason: &'d str,
+    /// Who carries it out, and who asked for it.
+    by: &'d Actor,
+    asked_by: &'d str,
+    /// The id that the person had.
+    customer: CustomerId,
+    /// Whole customers that are here, and their records.
+    customers: BTreeSet<CustomerId>,
+    records: BTreeSet<RecordId>,
+    of_ledger: Option<OfLedger<'d>>,
+}
+
+/// It was carried out before, on a database that is no more.
+struct OfLedger<'d> {
+    entry: &'d Entry,
+    /// The last of those carried out again writes the files anew for all of them.
+    writes_anew: bool,
+}
+
+async fn carry_out(
+    tx: &DatabaseTransaction,
+    services: &Services,
+    now: Instant,
+    mut scene: Scene,
+    deed: Deed<'_>,
+) -> Result<Erased, MendError> {
+    let person = Person::load(tx, &deed.customers, deed.records).await?;
     let rules = rules_over_time(services, tx).await?;
     let ids = services.store.ids();
-    let arrival = services.arrivals.reserve(now, scene.latest_arrival, 1);
+    // What never arrived here does so just before it goes.
+    let born = services.arrivals.reserve(now, scene.latest_arrival, 2);
+    let arrival = born + 1;
     scene.neighbourhood.erase(&person.records, arrival);
     let released = scene.difference().values;
 
-    let mut log = Log::new(ids, now, doer.actor.as_str());
-    let reason = person.without_names(doer.reason.trim());
+    let mut log = Log::new(ids, now, deed.by.as_str());
+    let reason = person.without_names(deed.reason);
+    let entry = deed.of_ledger.as_ref().map(|of_ledger| of_ledger.entry);
+    let mut evidence = json!({"count": person.records.len()});
+    if entry.is_some() {
+        evidence["replayed"] = json!(deed.id.to_string());
+    }
     let decision = NewDecision {
         reason: Some(reason.clone()),
-        evidence: json!({"count": person.records.len()}),
-        concerned: vec![customer],
+        evidence,
+        concerned: deed.customers.iter().copied().collect(),
         ..NewDecision::by(
             DecisionId(ids.time_ordered(now)),
             arrival,
             IdentityDecisionKind::Erase,
-            doer.actor.to_string(),
-            standing.version,
+            deed.by.to_string(),
+            services.rules.standing().version,
         )
     };
-    let erasure_id = ids.time_ordered(now);
-    let silenced = erased::end_decisions(tx, &person.records, now.micros(), doer.actor.as_str()).await?;
-    let values = person.judged_values(&rules, erasure_id);
+    let silenced = erased::end_decisions(tx, &person.records, now.micros(), deed.by.as_str()).await?;
+    let values = person.judged_values(&rules, deed.id);
     let counts = BTreeMap::from([
-        ("customer", 1),
+        ("customer", deed.customers.len()),
         ("record", person.stored.len()),
         ("link", person.links.len()),
         ("identifier", values.len()),
         ("identity_decision", usize::try_from(silenced).unwrap_or(usize::MAX)),
     ]);
-    let input = json!({"erasure": erasure_id.to_string(), "counts": counts});
-    let job = job::enqueue(tx, &NewJob::new(ids, now, JOB_KIND, input, doer.actor.to_string())).await?;
-    let identifiers = packed(person.values.values().map(|value| value.id));
+    let mut input = json!({"erasure": deed.id.to_string(), "counts": counts});
+    if let Some(of_ledger) = &deed.of_ledger {
+        input["replayed"] = json!(true);
+        input["writesAnew"] = json!(of_ledger.writes_anew);
+    }
+    let job = job::enqueue(tx, &NewJob::new(ids, now, JOB_KIND, input, deed.by.to_string())).await?;
+    let identifiers = match entry {
+        Some(entry) => packed(entry.identifiers.iter().copied()),
+        None => packed(person.values.values().map(|value| value.id)),
+    };
+    let records: BTreeSet<RecordId> = match entry {
+        Some(entry) => entry.records.iter().copied().map(RecordId).collect(),
+        None => person.records.clone(),
+    };
     let erasure = Erasure {
-        id: erasure_id,
+        id: deed.id,
         arrival,
-        requested_at: now.micros(),
-        actor: doer.actor.to_string(),
-        customer_id: customer.0,
+        requested_at: deed.requested_at.micros(),
+        actor: deed.asked_by.to_owned(),
+        customer_id: deed.customer.0,
         decision_id: decision.id.0,
         job_id: job.0,
         tx_id: log.id(),
-        records: packed(person.records.iter().map(|record| record.0)),
+        records: packed(records.iter().map(|record| record.0)),
         identifiers: (!identifiers.is_empty()).then_some(identifiers),
         finished_at: None,
     };
     // The ledger first: whatever happens afterwards, it is known what was to be erased.
     erased::insert_erasure(tx, &erasure).await?;
-    let suppressed = person
-        .gone()
-        .filter(|value| is_telling(value.kind) && value.state != IdentifierState::Unusable);
-    let suppressed: BTreeSet<IdentifierId> = suppressed.map(|value| IdentifierId(value.id)).collect();
-    erased::suppress(tx, erasure_id, now.micros(), &suppressed).await?;
+    let suppressed: BTreeSet<IdentifierId> = match entry {
+        // As the ledger has it: what others show too, or was lifted since, is not in it.
+        Some(entry) => entry.suppressed.iter().copied().map(IdentifierId).collect(),
+        None => person.suppressed(),
+    };
+    erased::suppress(tx, deed.id, deed.requested_at.micros(), &suppressed).await?;
     neighbours::update_values(tx, &released, arrival).await?;
-    erased::bury_records(tx, &person.skeletons(services, erasure_id, arrival)).await?;
+    let mut skeletons = person.skeletons(services, deed.id, arrival);
+    let missing: BTreeSet<RecordId> = records.difference(&person.records).copied().collect();
+    for record in ledger::without_skeletons(tx, missing).await? {
+        skeletons.push(ErasedRecord {
+            id: record.0,
+            arrival: born,
+            erasure_id: deed.id,
+            erased_at: arrival,
+            first_id: None,
+            siblings: 0,
+            external_key: None,
+        });
+    }
+    erased::bury_records(tx, &skeletons).await?;
     erased::bury_links(tx, &person.records, &person.judged_links(&rules)).await?;
     let is_decided = |value: &&identifier::Model| !matches!(value.state, IdentifierState::Active | IdentifierState::Unusable);
     let remembered: BTreeSet<uuid::Uuid> = person.gone().filter(is_decided).map(|value| value.id).collect();
     erased::bury_values(tx, &values, &remembered).await?;
-    delete_customers(tx, &[customer]).await?;
+    delete_customers(tx, &decision.concerned).await?;
     mark_products(tx, &person.records).await?;
     decisions::insert(tx, std::slice::from_ref(&decision)).await?;
-    let object = format!("erasure:{erasure_id}");
+    let object = format!("erasure:{}", deed.id);
     let detail = json!({"reason": reason, "records": person.records.len()});
-    note_deed(tx, ids, now, &doer.actor, ("customer.erase", &object), detail).await?;
-    log.note(gone(customer, arrival, now));
-    tell_decisions(&mut log, std::slice::from_ref(&decision), |_| Some(customer));
+    let action = if entry.is_some() {
+        "customer.erase_again"
+    } else {
+        "customer.erase"
+    };
+    note_deed(tx, ids, now, deed.by, (action, &object), detail).await?;
+    for customer in &deed.customers {
+        log.note(gone(*customer, arrival, now));
+    }
+    tell_decisions(&mut log, std::slice::from_ref(&decision), |record| Some(CustomerId(record.0)));
     let transaction = log.write(tx, now).await?;
     Ok(Erased {
         job,

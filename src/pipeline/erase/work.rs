@@ -9,7 +9,7 @@ use crate::customer::store::erased as events_store;
 use crate::feed;
 use crate::identity::scene::{comparable, compared_as, stated_traits};
 use crate::identity::store::erased::{self, ErasedStatement, Erasure};
-use crate::identity::store::neighbours;
+use crate::identity::store::{ledger, neighbours};
 use crate::identity::{Shown, says_nothing};
 use crate::ingest::{order_report, prune};
 use crate::job::{JobError, Running};
@@ -136,11 +136,16 @@ pub async fn carry_through(services: Services, job: Running, _: Instant) -> Resu
         .filter(|table| table.fate != Fate::Stays)
         .map(|table| table.name)
         .collect();
-    if !services.store.compact(&emptied).await? {
+    // Of many that are carried out again, the last one does it for all.
+    let writes_anew = job.input()["writesAnew"] != Value::Bool(false);
+    if writes_anew && !services.store.compact(&emptied).await? {
         return Err(JobError::Retry("somebody reads what is to be written anew".to_owned()));
     }
     erased::finish(db, id, job.now().micros()).await?;
-    Ok(receipt(&work.erasure, &cursor))
+    let mut receipt = receipt(&work.erasure, &cursor);
+    receipt["reason"] = ledger::reason_of(db, id).await?.into();
+    receipt["replayed"] = (job.input()["replayed"] == Value::Bool(true)).into();
+    Ok(receipt)
 }
 
 fn begun(job: &Running) -> Cursor {
