@@ -89,7 +89,9 @@ impl Erasing {
     }
 
     /// Lets a value of somebody who was erased be heard of again, since its owner asked for it: what is sent with it from now on opens a
-    /// new customer; what was erased does not come back. Needs the scope `admin`.
+    /// new customer; what was erased does not come back. A message that grants a consent expressly does the same for the values it shows:
+    /// a consent of `recordsIngest`, or the event "Segment Consent Preference Updated", later than the erasure and with no refusal in it.
+    /// Needs the scope `admin`.
     #[graphql(guard = "Needs(Scope::Admin)")]
     async fn suppression_lift(
         &self,

@@ -210,7 +210,17 @@ pub const TABLES: &[Table] = &[
             ("actor", OPERATOR),
         ],
     ),
-    table("identity_rules", Fate::Stays, &[("config", DEFINITION), ("actor", OPERATOR)]),
+    table(
+        "identity_rules",
+        Fate::Stays,
+        &[
+            (
+                "config",
+                "an operator's definition; the receipt names versions whose lists name the person",
+            ),
+            ("actor", OPERATOR),
+        ],
+    ),
     table(
         "source",
         Fate::Stays,

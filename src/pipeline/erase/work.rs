@@ -9,7 +9,7 @@ use crate::customer::store::erased as events_store;
 use crate::feed;
 use crate::identity::scene::{comparable, compared_as, stated_traits};
 use crate::identity::store::erased::{self, ErasedStatement, Erasure};
-use crate::identity::store::{ledger, neighbours};
+use crate::identity::store::{decisions, ledger, neighbours};
 use crate::identity::{Shown, says_nothing};
 use crate::ingest::{order_report, prune};
 use crate::job::{JobError, Running};
@@ -68,6 +68,9 @@ struct Cursor {
     total: i64,
     /// Rows by table.
     counts: BTreeMap<String, u64>,
+    /// Versions of rules, which stay, that name the person; known before the texts are forgotten.
+    #[serde(default)]
+    named_by_rules: Vec<i64>,
 }
 
 impl Cursor {
@@ -108,19 +111,30 @@ pub async fn carry_through(services: Services, job: Running, _: Instant) -> Resu
         let events = events_store::count_events(db, &records).await?;
         cursor.total = events + i64::try_from(stages().len()).unwrap_or(0) + 1;
     }
-    let attributes = services
+    let mentions = Mentions::of(erased::texts_of(db, id).await?);
+    let (attributes, naming) = services
         .store
         .transact(|tx, _| {
-            let services = &services;
+            let (services, mentions) = (&services, &mentions);
             Box::pin(async move {
                 let rules = rules_over_time(services, tx).await?;
                 let attributes = rules.iter().flat_map(|(.., rules)| rules.agreement_attributes());
-                Ok::<_, StoreError>(attributes.map(str::to_owned).collect())
+                let configured = (0, services.rules.configured().to_string());
+                let published = decisions::published_rules(tx).await?;
+                let published = published.iter().map(|rules| (rules.version, rules.config.to_string()));
+                let naming = std::iter::once(configured).chain(published);
+                let naming = naming
+                    .filter(|(_, config)| mentions.in_item(config))
+                    .map(|(version, _)| version);
+                Ok::<_, StoreError>((attributes.map(str::to_owned).collect(), naming.collect::<Vec<i64>>()))
             })
         })
         .await?;
+    if cursor.stage == 0 {
+        cursor.named_by_rules = naming;
+    }
     let work = Work {
-        mentions: Mentions::of(erased::texts_of(db, id).await?),
+        mentions,
         services: &services,
         job: &job,
         erasure,
@@ -144,6 +158,7 @@ pub async fn carry_through(services: Services, job: Running, _: Instant) -> Resu
     erased::finish(db, id, job.now().micros()).await?;
     let mut receipt = receipt(&work.erasure, &cursor);
     receipt["reason"] = ledger::reason_of(db, id).await?.into();
+    receipt["namedByRules"] = json!(cursor.named_by_rules);
     receipt["replayed"] = (job.input()["replayed"] == Value::Bool(true)).into();
     Ok(receipt)
 }
