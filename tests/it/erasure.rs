@@ -12,7 +12,7 @@ use tributary::identity::Rules;
 use tributary::pipeline::erase::tables::TABLES;
 use tributary::pipeline::{jobs, rebuild};
 
-async fn assert_clean(app: &TestApp, when: &str) {
+pub async fn assert_clean(app: &TestApp, when: &str) {
     let services = &app.server.services;
     let rules = Rules::parse(services.rules.configured()).unwrap();
     let mut found = Vec::new();
@@ -21,7 +21,7 @@ async fn assert_clean(app: &TestApp, when: &str) {
     assert!(found.is_empty(), "{when}:\n{}", found.join("\n"));
 }
 
-async fn texts(app: &TestApp, sql: &str) -> Vec<String> {
+pub async fn texts(app: &TestApp, sql: &str) -> Vec<String> {
     let store = &app.server.services.store;
     let rows = store
         .reader()
@@ -31,29 +31,29 @@ async fn texts(app: &TestApp, sql: &str) -> Vec<String> {
     rows.iter().map(|row| row.try_get_by_index(0).expect(sql)).collect()
 }
 
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value}")).to_owned()
 }
 
-async fn customer_by(app: &TestApp, kind: &str, value: &str) -> Option<String> {
+pub async fn customer_by(app: &TestApp, kind: &str, value: &str) -> Option<String> {
     let query = format!(r#"{{ customerBy(identifier: {{ kind: {kind}, value: "{value}" }}) {{ id }} }}"#);
     app.ask(&query).await["customerBy"]["id"].as_str().map(str::to_owned)
 }
 
-async fn erase_with(app: &TestApp, id: &str, reason: &str) -> Value {
+pub async fn erase_with(app: &TestApp, id: &str, reason: &str) -> Value {
     app.clock.advance(Duration::from_secs(1));
     let query = "mutation($input: CustomerEraseInput!) { customerErase(input: $input) { job { id state } transaction userErrors { code field message } } }";
     app.ask_with(query, json!({"input": {"id": id, "reason": reason}})).await["customerErase"].clone()
 }
 
 /// Erases, which must not be refused; answers the job's id.
-async fn erase(app: &TestApp, id: &str) -> String {
+pub async fn erase(app: &TestApp, id: &str) -> String {
     let answer = erase_with(app, id, "request 4711").await;
     assert_eq!(answer["userErrors"], json!([]), "{answer}");
     text(&answer["job"]["id"])
 }
 
-async fn receipt(app: &TestApp, job: &str) -> BTreeMap<String, i64> {
+pub async fn receipt(app: &TestApp, job: &str) -> BTreeMap<String, i64> {
     let job = app.ask(&format!(r#"{{ job(id: "{job}") {{ state result error }} }}"#)).await["job"].clone();
     assert_eq!(job["state"], "SUCCEEDED", "{job}");
     let tables = job["result"]["tables"].as_array().unwrap();
@@ -69,7 +69,7 @@ async fn receipt(app: &TestApp, job: &str) -> BTreeMap<String, i64> {
         .collect()
 }
 
-async fn mutate(app: &TestApp, name: &str, input: Value, fields: &str) -> Value {
+pub async fn mutate(app: &TestApp, name: &str, input: Value, fields: &str) -> Value {
     app.clock.advance(Duration::from_secs(1));
     let (first, rest) = name.split_at(1);
     let query = format!(
@@ -80,12 +80,12 @@ async fn mutate(app: &TestApp, name: &str, input: Value, fields: &str) -> Value 
 }
 
 /// Sends a batch a second later.
-async fn send(app: &TestApp, key: &str, messages: Value) {
+pub async fn send(app: &TestApp, key: &str, messages: Value) {
     app.clock.advance(Duration::from_secs(1));
     app.batch(key, messages).await;
 }
 
-fn identify(user: &str, message: &str, traits: Value) -> Value {
+pub fn identify(user: &str, message: &str, traits: Value) -> Value {
     json!({"type": "identify", "userId": user, "messageId": message, "traits": traits})
 }
 
@@ -122,7 +122,7 @@ async fn dump(app: &TestApp) -> Vec<(String, String)> {
     dump
 }
 
-async fn mentioning(app: &TestApp, canary: &str) -> BTreeSet<String> {
+pub async fn mentioning(app: &TestApp, canary: &str) -> BTreeSet<String> {
     let rows = dump(app).await.into_iter();
     rows.filter(|(_, row)| row.to_lowercase().contains(canary))
         .map(|(table, _)| table)
@@ -139,7 +139,7 @@ async fn files(app: &TestApp) -> Vec<u8> {
     bytes.to_ascii_lowercase()
 }
 
-fn is_in(bytes: &[u8], canary: &str) -> bool {
+pub fn is_in(bytes: &[u8], canary: &str) -> bool {
     bytes.windows(canary.len()).any(|window| window == canary.as_bytes())
 }
 

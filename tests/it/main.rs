@@ -12,6 +12,8 @@ mod decisions;
 mod demo;
 mod doors;
 mod erasure;
+mod erasure_ledger;
+mod erasure_races;
 mod files;
 mod frontends;
 mod gate;

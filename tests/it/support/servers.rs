@@ -50,6 +50,12 @@ pub fn postgres() -> &'static Postgres {
     started.as_ref().unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Where `pg_dump` and `pg_restore` of that server lie.
+pub fn postgres_programs() -> PathBuf {
+    postgres();
+    postgres_folder().expect("the server was started from it")
+}
+
 pub struct Redis(Running);
 
 impl Redis {
