@@ -267,6 +267,26 @@ o-3,bob@example.test,2025-02-03,5,EUR,pen,1,5
         shop.end();
     }
 
+    async fn a_dry_run_knows_what_batches_and_files_before_would_have_stored(backend: Backend) {
+        let shop = Shop::new(backend).await;
+        let visit = |user: &str, id: &str| json!({"type": "track", "event": "Visited", "userId": user, "messageId": id}).to_string();
+        let device = |id: &str| json!({"type": "track", "event": "Visited", "anonymousId": "d-1", "messageId": id}).to_string();
+        // The same message id under another record is another message.
+        let lines = [visit("u-1", "m-1"), visit("u-2", "m-2"), visit("u-1", "m-1"), visit("u-2", "m-1"), device("m-3"), device("m-3")];
+        let first = shop.write("first.ndjson", lines.join("\n"));
+        let second = shop.write("second.ndjson", [visit("u-1", "m-1"), visit("u-3", "m-4")].join("\n"));
+        let both = ["import", &first, &second, "--source", "crm", "--batch", "1"];
+        let before = shop.counts().await;
+        let would = shop.sound(&[&both[..], &["--dry-run"]].concat());
+        assert_eq!(shop.counts().await, before, "a dry run writes nothing");
+        let did = shop.sound(&both);
+        for told in [would, did] {
+            assert!(told.contains("4 rows accepted, 0 held, 2 known before, 0 refused"), "{told}");
+            assert!(told.ends_with("all files: 5 rows accepted, 0 held, 3 known before, 0 refused\n"), "{told}");
+        }
+        shop.end();
+    }
+
     async fn rates_and_spend_are_kept_to_the_last_digit_and_once(backend: Backend) {
         let shop = Shop::new(backend).await;
         let rates = shop.write("rates.csv", "date,from,to,rate\n2025-01-02,EUR,USD,1.03210000001\n2025-01-03,EUR,USD,1.04\n2025-01-03,EUR,EUR,1\n");

@@ -18,7 +18,7 @@ use crate::identity::RulesDirectory;
 use crate::ingest::file::{Encoding, FileKind, FileReader, Mapping, Opening};
 use crate::ingest::store::source_by_key;
 use crate::ingest::{Arrival, Limits};
-use crate::pipeline::import::Sender;
+use crate::pipeline::import::{Sender, TriedOut};
 use crate::pipeline::{Services, queue};
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -123,6 +123,8 @@ struct Shop<'a> {
     settings: &'a Settings,
     services: Services,
     source: source::Model,
+    /// In a dry run, what files before would have stored.
+    tried_out: Option<TriedOut>,
 }
 
 /// # Errors
@@ -152,6 +154,7 @@ pub(super) async fn run(settings: &Settings, import: Import) -> anyhow::Result<(
         settings,
         services: services.clone(),
         source,
+        tried_out: import.dry_run.then(TriedOut::default),
     };
     let mut total = Counts::default();
     for file in &import.files {
@@ -228,7 +231,7 @@ impl Shop<'_> {
             },
             limits: self.limits(),
             protected_traits: self.settings.ingest.protected_traits.clone().into(),
-            dry_run: self.import.dry_run,
+            tried_out: self.tried_out.clone(),
             batch: usize::try_from(self.import.batch)?,
             lanes: if self.services.store.is_postgres() {
                 usize::try_from(self.import.lanes)?

@@ -23,6 +23,7 @@ pub use mapping::{FileKind, Mapping};
 pub use plan::{RateRow, SpendRow};
 pub use reader::{Entry, FileReader, Format, Opening, RowRefused};
 pub use safe::{guarded, unguarded};
+pub use seen::Seen;
 pub use text::Encoding;
 
 /// Why a whole file cannot be read: its form or its mapping, not one of its rows.
