@@ -5,7 +5,6 @@ use super::life::{Around, Detail, live};
 use super::person::{Household, Person, members};
 use super::tell::Told;
 use crate::base::Instant;
-use entity::Channel;
 
 /// The fewest people that make a company: the cast, and some to hide among.
 pub const FEWEST: u64 = 50;
@@ -88,6 +87,8 @@ impl Company {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::demo::tell::DAY;
+    use entity::Channel;
     use std::collections::{BTreeMap, HashSet};
 
     fn company(people: u64, seed: u64) -> Company {
