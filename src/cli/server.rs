@@ -66,6 +66,27 @@ pub async fn open_store(settings: &Settings, ids: Ids) -> anyhow::Result<Store> 
     Ok(store)
 }
 
+/// Opens a database that is there, with this version's schema, to look at it: makes and changes nothing, and does not ask whether it keeps
+/// what it acknowledges.
+pub async fn open_as_it_is(settings: &Settings, ids: Ids) -> anyhow::Result<Store> {
+    let options = DatabaseOptions {
+        create: false,
+        ..settings.database_options()
+    };
+    if store::is_missing_file(&options.url) {
+        bail!("there is no database at {}", store::place_of(&options.url));
+    }
+    let store = store::open(&options, ids).await.with_context(|| cannot_open(&options))?;
+    let pending = pending_migrations(&store).await?;
+    if !pending.is_empty() {
+        bail!(
+            "the database's schema is {} migrations behind this version: run `tributary migrate` first",
+            pending.len()
+        );
+    }
+    Ok(store)
+}
+
 /// What was tried, for the message that says why it failed.
 pub fn cannot_open(options: &DatabaseOptions) -> String {
     format!("cannot open the database {}", store::place_of(&options.url))

@@ -346,6 +346,65 @@ o-3,bob@example.test,2025-02-03,5,EUR,pen,1,5
         shop.end();
     }
 
+    async fn identifiers_are_exported_a_column_for_each_kind_and_come_back(backend: Backend) {
+        let shop = Shop::new(backend).await;
+        let ids = ["=cmd()", "+1", "-2+3", "@x", "a,b", "a\"b", "a|b", "a\\b", "a\tb", "a\nb", "'=q"];
+        let messages: Vec<String> = ids.iter().enumerate().map(|(n, id)| json!({
+            "type": "identify", "userId": id, "messageId": format!("m-{n}"), "traits": {"phone": "+493012345678"},
+            "context": {"externalIds": [
+                {"type": "loyalty_id", "id": "-7", "collection": "users", "encoding": "none"},
+                {"type": "loyalty_id", "id": format!("\\{id}|"), "collection": "users", "encoding": "none"}]},
+        }).to_string()).collect();
+        let file = shop.write("messages.ndjson", messages.join("\n"));
+        assert_eq!(shop.import(&file, &[]).1, Some(0));
+        let out = shop.path("records.csv");
+        shop.sound(&["export", "records", "--format", "csv", "--out", &out]);
+        let cells = |path: &str| {
+            let mut reader = csv::Reader::from_path(path).unwrap();
+            let head: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+            let rows: Vec<Vec<String>> = reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
+            (head, rows)
+        };
+        let (head, rows) = cells(&out);
+        let place = |name: &str| head.iter().position(|known| known == name).unwrap_or_else(|| panic!("{name} in {head:?}"));
+        assert_eq!(rows.len(), ids.len());
+        for row in &rows {
+            assert!(row.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])), "{row:?}");
+            assert_eq!(row[place("identifier.PHONE")], "'+493012345678");
+        }
+        let of = |id: &str| rows.iter().find(|row| row[place("key")].trim_start_matches('\'') == format!("u:{id}").trim_start_matches('\'')).unwrap();
+        assert_eq!(of("a,b")[place("identifier.USER_ID")], "a,b");
+        assert_eq!(of("a|b")[place("identifier.USER_ID")], "a\\|b");
+        assert_eq!(of("=cmd()")[place("identifier.USER_ID")], "'=cmd()");
+        assert_eq!(of("a|b")[place("identifier.LOYALTY_ID")], "'-7|\\\\a\\|b\\|");
+        // One customer, since all share a telephone.
+        let customers = shop.path("customers.csv");
+        shop.sound(&["export", "customers", "--format", "csv", "--out", &customers]);
+        let (head, rows) = cells(&customers);
+        let users = rows.iter().map(|row| row[head.iter().position(|name| name == "identifier.USER_ID").unwrap()].clone()).collect::<Vec<_>>().join("|");
+        for id in ["a,b", "a\"b", "a\\|b", "a\\\\b", "a\tb", "a\nb"] {
+            assert!(users.split_inclusive('|').any(|part| part.trim_end_matches('|') == id) || users.contains(id), "{id} in {users}");
+        }
+        // Back again, into another installation.
+        let other = Shop::new(backend).await;
+        assert_eq!(other.import(&out, &[]).1, Some(0));
+        let shown = |shop: &Shop| {
+            let lines = shop.sound(&["export", "records"]);
+            let mut shown: Vec<String> = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).flat_map(|row| {
+                let key = row["key"].clone();
+                let shown = row["identifiers"].as_array().unwrap().clone();
+                shown.into_iter().map(move |identifier| json!([key, identifier]).to_string())
+            }).collect();
+            shown.sort();
+            shown
+        };
+        let expected = shown(&shop);
+        assert_eq!(expected.len(), 4 * ids.len());
+        assert_eq!(shown(&other), expected);
+        other.end();
+        shop.end();
+    }
+
     async fn a_file_is_taken_in_beside_a_running_server(backend: Backend) {
         let shop = Shop::new(backend).await;
         let process = Process::start(&shop.url, &[]).await;

@@ -106,6 +106,9 @@ pub struct IdentifierColumn {
     pub kind: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// A cell may hold several values with | between them, as exports join them: \| is one within a value.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub several: bool,
 }
 
 /// A column that becomes a trait or a property.

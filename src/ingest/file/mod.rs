@@ -10,6 +10,7 @@
 
 mod cell;
 mod date;
+mod joined;
 pub mod mapping;
 mod plan;
 pub mod reader;
@@ -19,6 +20,7 @@ mod safe;
 mod seen;
 mod text;
 
+pub use joined::{SEPARATOR, joined};
 pub use mapping::{FileKind, Mapping};
 pub use plan::{RateRow, SpendRow};
 pub use reader::{Entry, FileReader, Format, Opening, RowRefused};

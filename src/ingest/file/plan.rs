@@ -3,6 +3,7 @@
 use super::FileFault;
 use super::cell::{Cell, Conventions, not_a, truth};
 use super::date::DateFormat;
+use super::joined::apart;
 use super::mapping::{ColumnType, FileKind, Mapping, ValueColumn, When, currency, identifier_kind, order_kind};
 use super::rows::Row;
 use crate::base::money::Currency;
@@ -78,6 +79,8 @@ struct Identifier {
     column: Column,
     kind: IdentifierKind,
     namespace: String,
+    /// Joined in one cell.
+    several: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -345,13 +348,7 @@ impl Plan {
         let identifiers: Vec<Assertion> = self
             .identifiers
             .iter()
-            .filter_map(|identifier| {
-                Some(Assertion {
-                    kind: identifier.kind,
-                    namespace: identifier.namespace.clone(),
-                    value: self.owned(row, Some(&identifier.column))?,
-                })
-            })
+            .flat_map(|identifier| self.shown(row, identifier))
             .collect();
         let key = self.owned(row, self.key.as_ref()).or_else(|| identifiers.first().map(key_of));
         let Some(key) = key else {
@@ -390,6 +387,22 @@ impl Plan {
                 .collect::<Result<_, _>>()?,
         };
         Ok(Said::Person(item))
+    }
+
+    fn shown(&self, row: &Row, identifier: &Identifier) -> Vec<Assertion> {
+        let Some(cell) = self.text(row, Some(&identifier.column)) else {
+            return Vec::new();
+        };
+        let values = match identifier.several {
+            true => apart(&cell),
+            false => vec![cell.into_owned()],
+        };
+        let assertion = |value| Assertion {
+            kind: identifier.kind,
+            namespace: identifier.namespace.clone(),
+            value,
+        };
+        values.into_iter().map(assertion).collect()
     }
 
     fn consent(&self, row: &Row, consent: &Consent) -> Result<Option<ConsentItem>, Refusal> {
@@ -621,6 +634,7 @@ fn identifiers(find: &Finder<'_>, mapping: &Mapping) -> Result<Vec<Identifier>, 
             column: find.column(&identifier.column)?,
             kind: identifier_kind(&identifier.kind).ok_or_else(unknown)?,
             namespace: identifier.namespace.clone().unwrap_or_default(),
+            several: identifier.several,
         })
     });
     read.collect()

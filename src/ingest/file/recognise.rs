@@ -6,7 +6,7 @@
 use super::FileFault;
 use super::mapping::{
     ColumnType, EventColumns, FileKind, IdentifierColumn, Mapping, PurchaseColumns, RateColumns, SpendColumns, ValueColumn, When,
-    nulls,
+    identifier_kind, nulls,
 };
 
 /// What a column may be.
@@ -398,7 +398,7 @@ const NAMES: [(Role, &[&str]); 38] = [
     (Role::Rate, &["rate", "exchangerate", "kurs", "wechselkurs", "汇率"]),
     (
         Role::Internal,
-        &["customer", "source", "firstseen", "lastseen", "recordcount"],
+        &["customer", "source", "firstseen", "lastseen", "recordcount", "identifiers"],
     ),
 ];
 
@@ -521,6 +521,7 @@ fn people(found: &Headings<'_>, mapping: &mut Mapping, source: &str) -> Result<(
             column,
             kind: "EXTERNAL_ID".to_owned(),
             namespace: Some(source.to_owned()),
+            several: false,
         });
     }
     for (column, role) in &found.roles {
@@ -529,8 +530,10 @@ fn people(found: &Headings<'_>, mapping: &mut Mapping, source: &str) -> Result<(
                 column: (*column).to_owned(),
                 kind: (*kind).to_owned(),
                 namespace: None,
+                several: false,
             });
         }
+        mapping.identifier.extend(exported_identifier(column));
     }
     if mapping.key.is_none() && mapping.identifier.is_empty() {
         let message = "no column is recognised by which a person is known (an id, an e-mail address, a phone number): write a mapping file (see --help)";
@@ -588,8 +591,27 @@ fn people(found: &Headings<'_>, mapping: &mut Mapping, source: &str) -> Result<(
     Ok(())
 }
 
+/// A column of an export: `identifier.EMAIL`, or with a namespace `identifier.EXTERNAL_ID:erp`.
+fn exported_identifier(heading: &str) -> Option<IdentifierColumn> {
+    let name = heading.strip_prefix("identifier.")?;
+    let (kind, namespace) = match name.split_once(':') {
+        Some((kind, namespace)) => (kind, Some(namespace.to_owned())),
+        None => (name, None),
+    };
+    identifier_kind(kind)?;
+    Some(IdentifierColumn {
+        column: heading.to_owned(),
+        kind: kind.to_owned(),
+        namespace,
+        several: true,
+    })
+}
+
 fn traits(found: &Headings<'_>, mapping: &mut Mapping) {
     for (heading, role) in &found.roles {
+        if exported_identifier(heading).is_some() {
+            continue;
+        }
         let named = heading.strip_prefix("trait.").filter(|name| !name.is_empty());
         let column = match (named, role) {
             (Some(name), _) => value_column(heading, Some(name), ColumnType::Auto),

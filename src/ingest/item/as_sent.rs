@@ -104,8 +104,9 @@ impl LineItem {
     }
 }
 
-pub(super) fn identifier_as_sent(identifier: &Assertion) -> Value {
-    let kind = match identifier.kind {
+/// A kind of identifier as GraphQL and mapping files name it.
+pub const fn kind_name(kind: IdentifierKind) -> &'static str {
+    match kind {
         IdentifierKind::UserId => "USER_ID",
         IdentifierKind::AnonymousId => "ANONYMOUS_ID",
         IdentifierKind::Email => "EMAIL",
@@ -113,9 +114,12 @@ pub(super) fn identifier_as_sent(identifier: &Assertion) -> Value {
         IdentifierKind::DeviceId => "DEVICE_ID",
         IdentifierKind::LoyaltyId => "LOYALTY_ID",
         IdentifierKind::ExternalId => "EXTERNAL_ID",
-    };
+    }
+}
+
+pub(super) fn identifier_as_sent(identifier: &Assertion) -> Value {
     let mut sent = Map::new();
-    put(&mut sent, "kind", Some(kind));
+    put(&mut sent, "kind", Some(kind_name(identifier.kind)));
     put(&mut sent, "value", Some(identifier.value.clone()));
     let namespace = Some(identifier.namespace.clone()).filter(|namespace| !namespace.is_empty());
     put(&mut sent, "namespace", namespace);
