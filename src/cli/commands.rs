@@ -1,20 +1,16 @@
 //! The commands and what each does.
 
+use super::keys::KeyCommand;
 use super::server::{Server, cannot_open, open_store, pending_migrations};
 use super::settings::{self, Origins, Settings};
+use super::sources::SourceCommand;
 use super::value::{self, ValueCommand};
-use super::{backup, demo, export, import, rebuild, telemetry, test};
-use crate::access::{self, Actor, NewKey, Scope};
-use crate::base::paging::Page;
-use crate::base::{Clock, Ids, Instant, Stopwatch};
+use super::{backup, demo, doctor, export, import, keys, rebuild, sources, telemetry, test};
+use crate::base::{Clock, Ids, Stopwatch};
 use crate::graphql;
-use crate::identity::store::decisions;
-use crate::ingest;
-use crate::ingest::source::NewSource;
 use crate::store::{self, DatabaseOptions, Store};
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
-use entity::{ApiKeyKind, Channel};
 use migration::{Migrator, MigratorTrait as _};
 use std::path::PathBuf;
 
@@ -119,91 +115,6 @@ struct Serve {
     demo: bool,
 }
 
-#[derive(Debug, Subcommand)]
-enum SourceCommand {
-    /// Add a source; prints its write key, this once.
-    #[command(after_help = "Examples:
-  tributary source add --key web --name \"Web shop\" --channel web
-  tributary source add --key till --name \"Tills\" --channel pos --trust 10 --write-key \"$KEY_THE_TILLS_HAVE\"")]
-    Add(SourceAdd),
-    /// List the sources.
-    #[command(after_help = "Example:\n  tributary source list")]
-    List,
-}
-
-#[derive(Debug, Args)]
-struct SourceAdd {
-    /// The name by which configuration speaks of it: lower-case letters, digits, '-', '_' and '.'.
-    #[arg(long)]
-    key: String,
-    /// The name people read; by default the key.
-    #[arg(long)]
-    name: Option<String>,
-    /// web, app, pos, crm, email, call-centre, social, import or other.
-    #[arg(long, value_parser = channel)]
-    channel: Channel,
-    /// Where sources disagree and a rule asks for trust, the higher wins.
-    #[arg(long, default_value_t = 0)]
-    trust: i64,
-    /// A write key that senders already use.
-    #[arg(long)]
-    write_key: Option<String>,
-    /// The largest event it may send, in bytes of JSON, up to 4194304.
-    #[arg(long)]
-    max_event_bytes: Option<i64>,
-    /// The largest request it may send, in bytes after decompression, up to 4194304.
-    #[arg(long)]
-    max_batch_bytes: Option<i64>,
-}
-
-#[derive(Debug, Subcommand)]
-enum KeyCommand {
-    /// Make a key; prints it, this once.
-    #[command(after_help = "Examples:
-  tributary key create --name \"first admin\" --scope admin
-  tributary key create --name \"reports\" --scope read --expires 2027-01-01
-  tributary key create --name \"web shop\" --subject --origin https://shop.example")]
-    Create {
-        /// What it is for.
-        #[arg(long)]
-        name: String,
-        /// What it may do: read, read:pii, write or admin; repeat for several.
-        #[arg(long = "scope", required_unless_present = "subject", conflicts_with = "subject", value_parser = scope)]
-        scopes: Vec<Scope>,
-        /// Make a pair for signing tokens of single visitors, and print its private half.
-        #[arg(long)]
-        subject: bool,
-        /// An origin whose pages may use it, such as https://shop.example; repeat for several.
-        #[arg(long = "origin")]
-        origins: Vec<String>,
-        /// When it stops working: 2027-01-01 or 2027-01-01T12:00:00Z.
-        #[arg(long, value_parser = instant)]
-        expires: Option<Instant>,
-    },
-    /// List the keys.
-    #[command(after_help = "Example:\n  tributary key list")]
-    List,
-    /// Revoke a key for good.
-    #[command(after_help = "Example:\n  tributary key revoke 3f9a0c2b7d11")]
-    Revoke {
-        /// The id that `key list` shows.
-        id: String,
-    },
-}
-
-fn channel(text: &str) -> Result<Channel, String> {
-    let names = "use web, app, pos, crm, email, call-centre, social, import or other";
-    ingest::source::channel_named(text).ok_or_else(|| names.to_owned())
-}
-
-fn scope(text: &str) -> Result<Scope, String> {
-    Scope::parse(text).ok_or_else(|| "use read, read:pii, write or admin".to_owned())
-}
-
-fn instant(text: &str) -> Result<Instant, String> {
-    Instant::parse(text).ok_or_else(|| "use a day such as 2027-01-01 or a time such as 2027-01-01T12:00:00Z".to_owned())
-}
-
 /// Runs a command to its end.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     if matches!(cli.command, Command::Schema) {
@@ -230,9 +141,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(demo) => demo::run(&settings, &demo).await,
         Command::Migrate { check } => migrate(&settings, check).await,
         Command::Schema | Command::Value(_) => Ok(()),
-        Command::Source(command) => source(&opened(&settings).await?, command).await,
-        Command::Key(command) => key(&opened(&settings).await?, command).await,
-        Command::Doctor => doctor(&settings).await,
+        Command::Source(command) => sources::run(&opened(&settings).await?, command).await,
+        Command::Key(command) => keys::run(&opened(&settings).await?, command).await,
+        Command::Doctor => doctor::run(&settings).await,
         Command::Test(test) => test::run(&settings, cli.database_url.as_deref(), &test).await,
         Command::Rebuild { check } => rebuild::run(&settings, check).await,
         Command::Import(import) => import::run(&settings, import).await,
@@ -345,200 +256,5 @@ async fn migrate(settings: &Settings, check: bool) -> anyhow::Result<()> {
     Migrator::up(store.writer(), None).await.context("migrating the database")?;
     say!("applied {} migrations: {}", pending.len(), pending.join(", "));
     store.close().await;
-    Ok(())
-}
-
-fn cli_actor() -> Actor {
-    Actor::new("cli")
-}
-
-async fn source(store: &Store, command: SourceCommand) -> anyhow::Result<()> {
-    match command {
-        SourceCommand::Add(add) => {
-            let new = NewSource {
-                name: add.name.unwrap_or_else(|| add.key.clone()),
-                key: add.key,
-                channel: add.channel,
-                trust: add.trust,
-                write_key: add.write_key,
-                max_event_bytes: add.max_event_bytes,
-                max_batch_bytes: add.max_batch_bytes,
-                review_aliases: false,
-            };
-            let made = ingest::source::create(store, Clock::System.now(), &cli_actor(), new).await?;
-            say!("source    {}", made.source.key);
-            say!("write key {}", made.write_key.unwrap_or_default());
-            say!("Keep the write key: it is not shown again.");
-        }
-        SourceCommand::List => {
-            let mut after = None;
-            say!("{:<24} {:<12} {:>5}  {:<8} name", "key", "channel", "trust", "state");
-            loop {
-                let slice = ingest::store::sources(store.reader(), &Page { first: 100, after }).await?;
-                for source in &slice.rows {
-                    let state = if source.enabled { "enabled" } else { "disabled" };
-                    say!(
-                        "{:<24} {:<12} {:>5}  {:<8} {}",
-                        source.key,
-                        format!("{:?}", source.channel),
-                        source.trust,
-                        state,
-                        source.name
-                    );
-                }
-                after = slice.rows.last().map(|source| source.key.clone());
-                if !slice.more {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn key(store: &Store, command: KeyCommand) -> anyhow::Result<()> {
-    let now = Clock::System.now();
-    match command {
-        KeyCommand::Create {
-            name,
-            scopes,
-            subject,
-            origins,
-            expires,
-        } => {
-            let made = access::create(
-                store,
-                now,
-                &cli_actor(),
-                NewKey {
-                    kind: if subject { ApiKeyKind::Subject } else { ApiKeyKind::Server },
-                    name,
-                    scopes,
-                    origins,
-                    expires_at: expires,
-                },
-            )
-            .await?;
-            say!("id  {}", made.key.id);
-            say!("key {}", made.text);
-            say!("Keep the key: it is not shown again.");
-        }
-        KeyCommand::List => {
-            let mut after = None;
-            say!("{:<14} {:<6} {:<24} {:<10} name", "id", "ends", "scopes", "state");
-            loop {
-                let slice = access::keys(store.reader(), &Page { first: 100, after }).await?;
-                for key in &slice.rows {
-                    let expired = key.expires_at.is_some_and(|at| at <= now.micros());
-                    let state = if key.revoked_at.is_some() {
-                        "revoked"
-                    } else if expired {
-                        "expired"
-                    } else {
-                        "active"
-                    };
-                    say!(
-                        "{:<14} …{:<5} {:<24} {:<10} {}",
-                        key.id,
-                        key.last_four,
-                        if key.kind == ApiKeyKind::Subject {
-                            "subject"
-                        } else {
-                            &key.scopes
-                        },
-                        state,
-                        key.name
-                    );
-                }
-                after = slice.rows.last().map(|key| key.id.clone());
-                if !slice.more {
-                    break;
-                }
-            }
-        }
-        KeyCommand::Revoke { id } => match access::revoke(store, now, &cli_actor(), &id).await? {
-            (_, Some(_)) => {
-                say!("revoked {id}");
-            }
-            (_, None) => {
-                say!("{id} was revoked before");
-            }
-        },
-    }
-    Ok(())
-}
-
-async fn doctor(settings: &Settings) -> anyhow::Result<()> {
-    // Unsound ones were refused with the other settings.
-    let rules = format!("identity rules: {}", settings.identity.origin());
-    let options = DatabaseOptions {
-        create: false,
-        ..settings.database_options()
-    };
-    if store::is_missing_file(&options.url) {
-        // Looking must not make one: a mistyped path would go unnoticed.
-        say!(
-            "ok      there is no database at {} yet: `serve` makes it",
-            store::place_of(&options.url)
-        );
-        say!("ok      {rules}");
-        return Ok(());
-    }
-    let store = store::open(&options, Ids::system())
-        .await
-        .with_context(|| cannot_open(&options))?;
-    let mut problems = 0;
-    let mut report = |good: bool, line: String| {
-        problems += usize::from(!good);
-        say!("{} {line}", if good { "ok     " } else { "PROBLEM" });
-    };
-    report(true, format!("database answers ({:?})", store.backend()));
-    report(true, rules);
-    for finding in store::check(&store).await? {
-        let remedy = finding.remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default();
-        report(
-            finding.remedy.is_none(),
-            format!("{} = {}{remedy}", finding.what, finding.value),
-        );
-    }
-    match pending_migrations(&store).await {
-        Ok(pending) if pending.is_empty() => report(true, "schema is up to date".to_owned()),
-        Ok(pending) if settings.migrates_itself() => {
-            report(true, format!("schema: `serve` will apply {} migrations", pending.len()));
-        }
-        Ok(pending) => report(
-            false,
-            format!("schema is {} migrations behind: run `tributary migrate`", pending.len()),
-        ),
-        Err(error) => report(false, error.to_string()),
-    }
-    if store.is_installed() {
-        if let Some(published) = decisions::standing_rules(store.reader()).await? {
-            let line = format!(
-                "identity rules: version {} is published and stands instead",
-                published.version
-            );
-            report(true, line);
-        }
-        let sources = ingest::store::sources(store.reader(), &Page { first: 1, after: None }).await?;
-        let hint = if sources.rows.is_empty() {
-            "no source yet: `tributary source add` makes one"
-        } else {
-            "sources are set up"
-        };
-        report(true, hint.to_owned());
-        let keys = access::keys(store.reader(), &Page { first: 1, after: None }).await?;
-        let has_key = !keys.rows.is_empty() || !settings.auth.admin_key.is_empty();
-        let hint = if has_key {
-            "a key is set up"
-        } else {
-            "no key yet: `tributary key create --scope admin` makes one"
-        };
-        report(true, hint.to_owned());
-    }
-    store.close().await;
-    if problems > 0 {
-        bail!("{problems} problems found");
-    }
     Ok(())
 }
