@@ -5,7 +5,6 @@
 
 mod as_sent;
 
-pub use self::as_sent::kind_name;
 use self::as_sent::{canonical, identifier_as_sent, put_list};
 use super::body::{Arrival, BodyFault, Limits, RefusedItem};
 use super::message::{Assertion, ConsentSaid, KeyedBy, Message, OrderReportKind, Refusal};

@@ -2,7 +2,6 @@
 
 use crate::identity::Identifier;
 use crate::ingest::file::{guarded, joined};
-use crate::ingest::item::kind_name;
 use entity::IdentifierKind;
 use serde_json::{Map, Value, json};
 use std::io::{BufWriter, Write};
@@ -30,7 +29,7 @@ impl Rows {
         }
         let fixed = columns.iter().map(|column| (*column).to_owned());
         let identifiers = self.identifiers.iter().map(|(kind, namespace)| {
-            let kind = kind_name(*kind);
+            let kind = kind.name();
             match namespace.is_empty() {
                 true => format!("identifier.{kind}"),
                 false => format!("identifier.{kind}:{namespace}"),
@@ -99,5 +98,5 @@ fn in_column(person: &Person, (kind, namespace): &(IdentifierKind, String)) -> V
 }
 
 fn in_json(identifier: &Identifier) -> Value {
-    json!({"kind": kind_name(identifier.kind), "namespace": identifier.namespace, "value": identifier.value})
+    json!({"kind": identifier.kind.name(), "namespace": identifier.namespace, "value": identifier.value})
 }

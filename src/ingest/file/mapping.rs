@@ -274,16 +274,7 @@ impl When {
 
 /// A kind of identifier by the name GraphQL gives it, in any case.
 pub(super) fn identifier_kind(name: &str) -> Option<IdentifierKind> {
-    Some(match name.to_ascii_uppercase().as_str() {
-        "USER_ID" => IdentifierKind::UserId,
-        "ANONYMOUS_ID" => IdentifierKind::AnonymousId,
-        "EMAIL" => IdentifierKind::Email,
-        "PHONE" => IdentifierKind::Phone,
-        "DEVICE_ID" => IdentifierKind::DeviceId,
-        "LOYALTY_ID" => IdentifierKind::LoyaltyId,
-        "EXTERNAL_ID" => IdentifierKind::ExternalId,
-        _ => return None,
-    })
+    IdentifierKind::named(&name.to_ascii_uppercase())
 }
 
 /// What became of an order, as mapping files and columns say it.
