@@ -119,7 +119,7 @@ pub struct TriedOut(Arc<Mutex<Seen>>);
 pub enum TrialError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("remembering what would have been stored: {0}")]
+    #[error("remembering what would have been stored")]
     Scratch(#[from] io::Error),
 }
 

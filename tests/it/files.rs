@@ -457,6 +457,80 @@ o-3,bob@example.test,2025-02-03,5,EUR,pen,1,5
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stranger_gets_wrong_is_said_once_and_with_what_to_do() {
+    let shop = Shop::new(Backend::Sqlite).await;
+    let people = shop.write("people.csv", "email,name\nada@example.test,Ada\n");
+    let folder = shop.folder.to_str().unwrap().to_owned();
+    let kind = shop.write(
+        "kind.toml",
+        "kind = \"people\"\n[[identifier]]\ncolumn = \"email\"\nkind = \"MAIL\"\n",
+    );
+    let (none, nowhere) = (shop.path("none.csv"), shop.path("none/there.db"));
+    let unmade = format!("sqlite://{}", shop.path("unmade.db"));
+    let in_use = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = in_use.local_addr().unwrap().to_string();
+    let import = |file, more: &[&str]| {
+        [&["import", file, "--source", "crm"], more]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    for (arguments, expected) in [
+        (
+            import(&none, &["--database-url", &unmade]),
+            format!("tributary: {none}: cannot be opened: No such file or directory (os error 2)\n"),
+        ),
+        (
+            import(&folder, &[]),
+            format!("tributary: {folder}: reading the file: Is a directory (os error 21)\n"),
+        ),
+        (
+            import(&people, &["--map", &none]),
+            format!("tributary: the mapping file {none} cannot be read: No such file or directory (os error 2)\n"),
+        ),
+        (
+            import(&people, &["--map", &kind]),
+            format!(
+                "tributary: {people}: the mapping file: \"MAIL\" is no kind of identifier: use USER_ID, ANONYMOUS_ID, EMAIL, PHONE, DEVICE_ID, LOYALTY_ID or EXTERNAL_ID\n"
+            ),
+        ),
+        (
+            words(&["export", "customers", "--out", &nowhere]),
+            format!("tributary: cannot write {nowhere}: No such file or directory (os error 2)\n"),
+        ),
+        (
+            words(&["serve", "--bind", &port]),
+            format!(
+                "tributary: cannot listen on {port}: another program listens there; choose another port with --bind or server.bind: Address already in use (os error 98)\n"
+            ),
+        ),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let told = shop.run(&arguments);
+        let err = told
+            .err
+            .lines()
+            .filter(|line| !line.contains(" INFO ") && !line.starts_with('{'))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>();
+        assert_eq!((err, told.code), (expected, Some(1)), "{arguments:?}");
+    }
+    assert!(
+        !Path::new(&shop.path("unmade.db")).exists(),
+        "no database is made for a file that is not there"
+    );
+    let told = shop.run(&["migrate", "--database-url", &format!("sqlite://{nowhere}")]);
+    assert!(
+        told.err.contains(&format!("there is no folder {}", shop.path("none"))),
+        "{}",
+        told.err
+    );
+    shop.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_taken_while_data_arrive_is_one_moment_of_the_database() {
     let shop = Shop::new(Backend::Sqlite).await;
     let rows: String = (0..4_000).map(|n| format!("{n},p{n}@example.test\n")).collect();

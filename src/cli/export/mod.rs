@@ -100,7 +100,7 @@ fn private_file(path: &PathBuf) -> anyhow::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.with_context(|| path.display().to_string())
+    file.with_context(|| format!("cannot write {}", path.display()))
 }
 
 async fn trait_names(view: &DatabaseTransaction) -> Result<Vec<String>, StoreError> {

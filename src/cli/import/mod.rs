@@ -134,6 +134,15 @@ pub(super) async fn run(settings: &Settings, import: Import) -> anyhow::Result<(
     if import.print_mapping {
         return print_mapping(&import, mapping);
     }
+    // Before a database is opened or made: one file mistyped among many would otherwise be found hours later.
+    for file in &import.files {
+        if file.as_os_str() != "-" {
+            // Not by opening it: whoever writes into a pipe would be left without a reader.
+            std::fs::metadata(file)
+                .context("cannot be opened")
+                .with_context(|| file.display().to_string())?;
+        }
+    }
     let store = open_store(settings, Ids::system()).await?;
     let found = source_by_key(store.reader(), &import.source).await?;
     let Some(source) = found else {
@@ -177,7 +186,7 @@ pub(super) async fn run(settings: &Settings, import: Import) -> anyhow::Result<(
 }
 
 fn read_mapping(path: &Path) -> anyhow::Result<Mapping> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("the mapping file {} cannot be read", path.display()))?;
     Mapping::parse(&text).with_context(|| path.display().to_string())
 }
 
@@ -185,7 +194,7 @@ fn stream_of(path: &Path) -> anyhow::Result<(Box<dyn std::io::Read + Send>, Opti
     if path.as_os_str() == "-" {
         return Ok((Box::new(std::io::stdin()), None));
     }
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = File::open(path).context("cannot be opened")?;
     let size = file.metadata().ok().map(|metadata| metadata.len());
     Ok((Box::new(file), size))
 }
@@ -205,7 +214,7 @@ fn opening(import: &Import, mapping: Option<Mapping>) -> Opening {
 
 fn print_mapping(import: &Import, mapping: Option<Mapping>) -> anyhow::Result<()> {
     let Some(file) = import.files.first() else { return Ok(()) };
-    let (stream, _) = stream_of(file)?;
+    let (stream, _) = stream_of(file).with_context(|| file.display().to_string())?;
     let reader = FileReader::open(stream, opening(import, mapping), &import.source)?;
     say!("{}", columns::as_file(&reader).trim_end());
     Ok(())

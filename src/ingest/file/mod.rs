@@ -33,7 +33,7 @@ pub use text::Encoding;
 pub enum FileFault {
     #[error("{0}")]
     Invalid(String),
-    #[error("reading the file: {0}")]
+    #[error("reading the file")]
     Read(#[from] std::io::Error),
 }
 
