@@ -6,11 +6,10 @@ use crate::base::{EventId, Instant, Money, ProductId, PurchaseId, RecordId};
 use crate::customer::order::{Order, Prices, Rank, Stated};
 use crate::customer::{Purchase, PurchaseKey, PurchaseLine};
 use crate::store::walk::{Lane, columns_of};
-use crate::store::{Rows, StoreError, any_of, ids_value};
+use crate::store::{Rows, StoreError};
 use entity::purchase;
 use rust_decimal::Decimal;
 use sea_orm::{ConnectionTrait, FromQueryResult as _, QueryResult, Statement};
-use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 use std::str::FromStr as _;
 

@@ -5,7 +5,6 @@ use super::super::date::DateFormat;
 use super::super::mapping::{Mapping, ValueColumn, When, currency, identifier_kind, order_kind};
 use super::{Column, Consent, Event, Identifier, Moment, Purchase, Rate, Spend, Typed};
 use crate::ingest::message::OrderReportKind;
-use entity::EventKind;
 
 /// Finds the columns that a mapping names.
 pub(super) struct Finder<'h> {

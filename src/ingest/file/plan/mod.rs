@@ -17,7 +17,7 @@ use crate::base::money::Currency;
 use crate::ingest::item::Item;
 use crate::ingest::message::{OrderReportKind, Refusal};
 use chrono_tz::Tz;
-use entity::{EventKind, IdentifierKind};
+use entity::IdentifierKind;
 use serde_json::Value;
 
 /// What a row says.

@@ -2,14 +2,13 @@
 
 use super::super::cell::{not_a, truth};
 use super::super::joined::apart;
+use super::super::mapping::order_kind;
 use super::super::rows::Row;
-use super::values::cell;
 use super::{Consent, Event, Identifier, Plan, Purchase, Said};
 use crate::ingest::item::{ConsentItem, EventItem, Item, LineItem, PurchaseItem};
-use crate::ingest::message::{Assertion, OrderReportKind, Refusal};
-use entity::{ConsentAnswer, IdentifierKind};
-use rust_decimal::Decimal;
-use serde_json::{Map, Value};
+use crate::ingest::message::{Assertion, Refusal};
+use entity::{ConsentAnswer, EventKind, IdentifierKind};
+use serde_json::Value;
 
 impl Plan {
     pub(super) fn person(&self, row: &Row) -> Result<Said, Refusal> {

@@ -51,7 +51,7 @@ impl Plan {
     }
 }
 
-pub(super) fn cell<'r>(row: &'r Row, column: &Column) -> Option<Cell<'r>> {
+fn cell<'r>(row: &'r Row, column: &Column) -> Option<Cell<'r>> {
     match row {
         Row::Cells(cells) => cells.get(column.place?).map(|cell| Cell::Text(cell)),
         Row::Object(object) => match object.get(&column.name) {
