@@ -1,7 +1,7 @@
 //! Several values in one cell: as an export writes them, and apart again. Pure.
 
 /// Between two values of a cell; within a value it stands behind a backslash, and so does a backslash.
-pub const SEPARATOR: char = '|';
+const SEPARATOR: char = '|';
 const ESCAPE: char = '\\';
 
 /// Values as one cell.

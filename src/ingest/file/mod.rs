@@ -20,7 +20,7 @@ mod safe;
 mod seen;
 mod text;
 
-pub use joined::{SEPARATOR, joined};
+pub use joined::joined;
 pub use mapping::{FileKind, Mapping};
 pub use plan::{RateRow, SpendRow};
 pub use reader::{Entry, FileReader, Format, Opening, RowRefused};
