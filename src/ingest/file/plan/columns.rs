@@ -61,7 +61,7 @@ impl Finder<'_> {
     }
 }
 
-fn date_format(name: &str) -> Result<DateFormat, FileFault> {
+pub(super) fn date_format(name: &str) -> Result<DateFormat, FileFault> {
     let wanted = "use auto, YMD, DMY, MDY, epoch_seconds, epoch_millis or a pattern such as %d.%m.%Y";
     DateFormat::named(name)
         .ok_or_else(|| FileFault::invalid(format!("the mapping file: {name:?} is no format of dates: {wanted}")))

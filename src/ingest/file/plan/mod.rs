@@ -7,9 +7,9 @@ mod values;
 
 pub use self::tables::{RateRow, SpendRow};
 
-use self::columns::{Finder, consents, event, folded, identifiers, purchase, rate, spend};
+use self::columns::{Finder, consents, date_format, event, folded, identifiers, purchase, rate, spend};
 use super::FileFault;
-use super::cell::Conventions;
+use super::cell::{Conventions, not_a};
 use super::date::DateFormat;
 use super::mapping::{ColumnType, FileKind, Mapping};
 use super::rows::Row;
