@@ -28,6 +28,35 @@ stored_enum! {
     IdentifierKind { UserId = 1, AnonymousId = 2, Email = 3, Phone = 4, DeviceId = 5, LoyaltyId = 6, ExternalId = 7 }
 }
 
+impl IdentifierKind {
+    const ALL: [Self; 7] = [
+        Self::UserId,
+        Self::AnonymousId,
+        Self::Email,
+        Self::Phone,
+        Self::DeviceId,
+        Self::LoyaltyId,
+        Self::ExternalId,
+    ];
+
+    /// As GraphQL, tokens and files name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UserId => "USER_ID",
+            Self::AnonymousId => "ANONYMOUS_ID",
+            Self::Email => "EMAIL",
+            Self::Phone => "PHONE",
+            Self::DeviceId => "DEVICE_ID",
+            Self::LoyaltyId => "LOYALTY_ID",
+            Self::ExternalId => "EXTERNAL_ID",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 stored_enum! {
     /// Whether an identifier recognises anybody.
     IdentifierState {

@@ -75,7 +75,7 @@ impl<'t> Token<'t> {
         }
         let kind = match claims.kind.as_deref() {
             None => IdentifierKind::UserId,
-            Some(name) => kind_named(name)?,
+            Some(name) => IdentifierKind::named(name)?,
         };
         let namespace = claims.namespace.unwrap_or_default();
         let is_named = !claims.sub.is_empty() && claims.sub.chars().count() <= MAX_SUBJECT_CHARS;
@@ -100,20 +100,6 @@ impl Claims {
 
 fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
-}
-
-/// A kind by its name in GraphQL.
-fn kind_named(name: &str) -> Option<IdentifierKind> {
-    Some(match name {
-        "USER_ID" => IdentifierKind::UserId,
-        "ANONYMOUS_ID" => IdentifierKind::AnonymousId,
-        "EMAIL" => IdentifierKind::Email,
-        "PHONE" => IdentifierKind::Phone,
-        "DEVICE_ID" => IdentifierKind::DeviceId,
-        "LOYALTY_ID" => IdentifierKind::LoyaltyId,
-        "EXTERNAL_ID" => IdentifierKind::ExternalId,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

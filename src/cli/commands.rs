@@ -1,20 +1,23 @@
 //! The commands and what each does.
 
+use super::keys::KeyCommand;
 use super::server::{Server, cannot_open, open_store, pending_migrations};
 use super::settings::{self, Origins, Settings};
+use super::sources::SourceCommand;
 use super::value::{self, ValueCommand};
+<<<<<<< HEAD
 use super::{backup, demo, erasures, export, import, rebuild, telemetry, test};
 use crate::access::{self, Actor, NewKey, Scope};
 use crate::base::paging::Page;
 use crate::base::{Clock, Ids, Instant, Stopwatch};
+=======
+use super::{backup, demo, doctor, export, import, keys, rebuild, sources, telemetry, test};
+use crate::base::{Clock, Ids, Stopwatch};
+>>>>>>> 4634ad04ecc6409229dab5e0b05aba5b589da42c
 use crate::graphql;
-use crate::identity::store::decisions;
-use crate::ingest;
-use crate::ingest::source::NewSource;
 use crate::store::{self, DatabaseOptions, Store};
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
-use entity::{ApiKeyKind, Channel};
 use migration::{Migrator, MigratorTrait as _};
 use std::path::PathBuf;
 
@@ -122,91 +125,6 @@ struct Serve {
     demo: bool,
 }
 
-#[derive(Debug, Subcommand)]
-enum SourceCommand {
-    /// Add a source; prints its write key, this once.
-    #[command(after_help = "Examples:
-  tributary source add --key web --name \"Web shop\" --channel web
-  tributary source add --key till --name \"Tills\" --channel pos --trust 10 --write-key \"$KEY_THE_TILLS_HAVE\"")]
-    Add(SourceAdd),
-    /// List the sources.
-    #[command(after_help = "Example:\n  tributary source list")]
-    List,
-}
-
-#[derive(Debug, Args)]
-struct SourceAdd {
-    /// The name by which configuration speaks of it: lower-case letters, digits, '-', '_' and '.'.
-    #[arg(long)]
-    key: String,
-    /// The name people read; by default the key.
-    #[arg(long)]
-    name: Option<String>,
-    /// web, app, pos, crm, email, call-centre, social, import or other.
-    #[arg(long, value_parser = channel)]
-    channel: Channel,
-    /// Where sources disagree and a rule asks for trust, the higher wins.
-    #[arg(long, default_value_t = 0)]
-    trust: i64,
-    /// A write key that senders already use.
-    #[arg(long)]
-    write_key: Option<String>,
-    /// The largest event it may send, in bytes of JSON, up to 4194304.
-    #[arg(long)]
-    max_event_bytes: Option<i64>,
-    /// The largest request it may send, in bytes after decompression, up to 4194304.
-    #[arg(long)]
-    max_batch_bytes: Option<i64>,
-}
-
-#[derive(Debug, Subcommand)]
-enum KeyCommand {
-    /// Make a key; prints it, this once.
-    #[command(after_help = "Examples:
-  tributary key create --name \"first admin\" --scope admin
-  tributary key create --name \"reports\" --scope read --expires 2027-01-01
-  tributary key create --name \"web shop\" --subject --origin https://shop.example")]
-    Create {
-        /// What it is for.
-        #[arg(long)]
-        name: String,
-        /// What it may do: read, read:pii, write or admin; repeat for several.
-        #[arg(long = "scope", required_unless_present = "subject", conflicts_with = "subject", value_parser = scope)]
-        scopes: Vec<Scope>,
-        /// Make a pair for signing tokens of single visitors, and print its private half.
-        #[arg(long)]
-        subject: bool,
-        /// An origin whose pages may use it, such as https://shop.example; repeat for several.
-        #[arg(long = "origin")]
-        origins: Vec<String>,
-        /// When it stops working: 2027-01-01 or 2027-01-01T12:00:00Z.
-        #[arg(long, value_parser = instant)]
-        expires: Option<Instant>,
-    },
-    /// List the keys.
-    #[command(after_help = "Example:\n  tributary key list")]
-    List,
-    /// Revoke a key for good.
-    #[command(after_help = "Example:\n  tributary key revoke 3f9a0c2b7d11")]
-    Revoke {
-        /// The id that `key list` shows.
-        id: String,
-    },
-}
-
-fn channel(text: &str) -> Result<Channel, String> {
-    let names = "use web, app, pos, crm, email, call-centre, social, import or other";
-    ingest::source::channel_named(text).ok_or_else(|| names.to_owned())
-}
-
-fn scope(text: &str) -> Result<Scope, String> {
-    Scope::parse(text).ok_or_else(|| "use read, read:pii, write or admin".to_owned())
-}
-
-fn instant(text: &str) -> Result<Instant, String> {
-    Instant::parse(text).ok_or_else(|| "use a day such as 2027-01-01 or a time such as 2027-01-01T12:00:00Z".to_owned())
-}
-
 /// Runs a command to its end.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     if matches!(cli.command, Command::Schema) {
@@ -233,9 +151,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(demo) => demo::run(&settings, &demo).await,
         Command::Migrate { check } => migrate(&settings, check).await,
         Command::Schema | Command::Value(_) => Ok(()),
-        Command::Source(command) => source(&opened(&settings).await?, command).await,
-        Command::Key(command) => key(&opened(&settings).await?, command).await,
-        Command::Doctor => doctor(&settings).await,
+        Command::Source(command) => sources::run(&opened(&settings).await?, command).await,
+        Command::Key(command) => keys::run(&opened(&settings).await?, command).await,
+        Command::Doctor => doctor::run(&settings).await,
         Command::Test(test) => test::run(&settings, cli.database_url.as_deref(), &test).await,
         Command::Rebuild { check } => rebuild::run(&settings, check).await,
         Command::Import(import) => import::run(&settings, import).await,
@@ -351,6 +269,7 @@ async fn migrate(settings: &Settings, check: bool) -> anyhow::Result<()> {
     store.close().await;
     Ok(())
 }
+<<<<<<< HEAD
 
 pub(super) fn cli_actor() -> Actor {
     Actor::new("cli")
@@ -546,3 +465,5 @@ async fn doctor(settings: &Settings) -> anyhow::Result<()> {
     }
     Ok(())
 }
+=======
+>>>>>>> 4634ad04ecc6409229dab5e0b05aba5b589da42c

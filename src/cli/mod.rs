@@ -17,14 +17,17 @@ macro_rules! complain {
 mod backup;
 mod commands;
 pub mod demo;
+mod doctor;
 mod erasures;
 mod export;
 mod import;
+mod keys;
 mod rebuild;
 mod rules;
 mod scratch;
 pub mod server;
 pub mod settings;
+mod sources;
 mod telemetry;
 mod test;
 mod value;

@@ -1,11 +1,11 @@
 //! `tributary rebuild --check`: everything derived, folded again and compared.
 
-use super::server::{cannot_open, pending_migrations};
+use super::server::open_as_it_is;
 use super::settings::Settings;
 use crate::base::{Clock, Ids};
 use crate::identity::Rules;
 use crate::pipeline::rebuild::{self, Listener};
-use crate::store::{self, DatabaseOptions, Difference};
+use crate::store::Difference;
 use anyhow::{Context as _, bail};
 use std::sync::Arc;
 
@@ -30,24 +30,7 @@ pub async fn run(settings: &Settings, check: bool) -> anyhow::Result<()> {
         bail!("rebuild only compares for now, and writes nothing: run `tributary rebuild --check`");
     }
     let rules = Rules::parse(&settings.identity_rules()?).context("the configured rules")?;
-    // Looking must not make or change anything.
-    let options = DatabaseOptions {
-        create: false,
-        ..settings.database_options()
-    };
-    if store::is_missing_file(&options.url) {
-        bail!("there is no database at {}", store::place_of(&options.url));
-    }
-    let store = store::open(&options, Ids::system())
-        .await
-        .with_context(|| cannot_open(&options))?;
-    let pending = pending_migrations(&store).await?;
-    if !pending.is_empty() {
-        bail!(
-            "the schema is {} migrations behind: run `tributary migrate` first",
-            pending.len()
-        );
-    }
+    let store = open_as_it_is(settings, Ids::system()).await?;
     let clock = Clock::System;
     let started = clock.now();
     let counts = rebuild::check(&store, Arc::new(rules), &mut Lines).await?;

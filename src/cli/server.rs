@@ -66,9 +66,44 @@ pub async fn open_store(settings: &Settings, ids: Ids) -> anyhow::Result<Store> 
     Ok(store)
 }
 
+/// Opens a database that is there, with this version's schema, to look at it: makes and changes nothing, and does not ask whether it keeps
+/// what it acknowledges.
+pub async fn open_as_it_is(settings: &Settings, ids: Ids) -> anyhow::Result<Store> {
+    let options = DatabaseOptions {
+        create: false,
+        ..settings.database_options()
+    };
+    if store::is_missing_file(&options.url) {
+        bail!("there is no database at {}", store::place_of(&options.url));
+    }
+    let store = store::open(&options, ids).await.with_context(|| cannot_open(&options))?;
+    let pending = pending_migrations(&store).await?;
+    if !pending.is_empty() {
+        bail!(
+            "the database's schema is {} migrations behind this version: run `tributary migrate` first",
+            pending.len()
+        );
+    }
+    Ok(store)
+}
+
 /// What was tried, for the message that says why it failed.
 pub fn cannot_open(options: &DatabaseOptions) -> String {
-    format!("cannot open the database {}", store::place_of(&options.url))
+    let place = store::place_of(&options.url);
+    match store::missing_folder(&options.url) {
+        Some(folder) => format!("cannot open the database {place}: there is no folder {}", folder.display()),
+        None => format!("cannot open the database {place}"),
+    }
+}
+
+fn cannot_listen(bind: SocketAddr, error: std::io::Error) -> anyhow::Error {
+    let hint = match error.kind() {
+        std::io::ErrorKind::AddrInUse => ": another program listens there; choose another port with --bind or server.bind",
+        std::io::ErrorKind::AddrNotAvailable => ": it is no address of this machine; 0.0.0.0 stands for all it has",
+        std::io::ErrorKind::PermissionDenied => ": ports below 1024 are for privileged programs",
+        _ => "",
+    };
+    anyhow::Error::new(error).context(format!("cannot listen on {bind}{hint}"))
 }
 
 /// Names of migrations that this version has and the database has not.
@@ -141,9 +176,7 @@ impl Server {
             console: settings.server.console,
         };
         let bind: SocketAddr = settings.server.bind.parse().context("server.bind")?;
-        let listener = TcpListener::bind(bind)
-            .await
-            .with_context(|| format!("cannot listen on {bind}"))?;
+        let listener = TcpListener::bind(bind).await.map_err(|error| cannot_listen(bind, error))?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let app = http::router(doors).into_make_service_with_connect_info::<SocketAddr>();

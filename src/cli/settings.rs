@@ -10,6 +10,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tracing_subscriber::filter::LevelFilter;
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -315,8 +316,10 @@ impl Settings {
         let is_redis = redis.is_empty() || redis.starts_with("redis://") || redis.starts_with("rediss://");
         require(is_redis, "redis.url must begin with redis:// or rediss://");
         let level = self.log.level.parse::<tracing_subscriber::filter::Targets>();
+        // A word that is no level would be taken for the name of a module, and all else fall silent.
+        let is_known = |part: &str| part.contains(['=', ':']) || part.trim().parse::<LevelFilter>().is_ok();
         require(
-            level.is_ok(),
+            level.is_ok() && self.log.level.split(',').all(is_known),
             "log.level must be error, warn, info, debug, trace or a list such as info,tributary::pipeline=debug",
         );
         require(
@@ -403,6 +406,18 @@ mod tests {
             (key, "127.0.0.1:2")
         );
         assert_eq!(settings.ingest.protected_traits, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_level_of_the_log_that_is_none_is_refused() {
+        let with = |level| with_environment(&[("TRIBUTARY_LOG__LEVEL", level)]);
+        for level in ["loud", "info,louder", "info,tributary::pipeline=very"] {
+            let problems = with(level).expect_err(level);
+            assert!(problems[0].starts_with("log.level must be"), "{level}: {problems:?}");
+        }
+        for level in ["warn", "OFF", "info,tributary::pipeline=debug"] {
+            assert!(with(level).is_ok(), "{level}");
+        }
     }
 
     #[test]

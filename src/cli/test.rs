@@ -40,17 +40,22 @@ A file:
         "config": {"identifiers": {"phone": {"requires_agreement": ["first_name"]}}},
         "steps": [
           {"op": "record", "record_id": "r1", "channel": "call", "ts": "2026-03-01T01:00:00Z",
-           "identifiers": {"phone": "+12025550171"}, "attributes": {"first_name": "Ian"}},
+           "identifiers": {"phone": "+12025550171"}, "attributes": {"first_name": "Ian"},
+           "consents": [{"purpose": "MARKETING", "channel": "EMAIL", "state": "DENIED"}]},
           {"op": "record", "record_id": "r2", "channel": "web", "ts": "2026-03-01T02:00:00Z",
            "identifiers": {"phone": "+12025550171", "email": ["joy@j.example"]}, "attributes": {"first_name": "Joy"}},
-          {"op": "must_link", "a": "r1", "b": "r2"}],
+          {"op": "must_link", "a": "r1", "b": "r2"},
+          {"op": "consent_record", "customer_of": "r2", "purpose": "MARKETING", "state": "GRANTED"}],
         "expected": {
           "partition": [["r1", "r2"]],
           "golden": {"r1": {"first_name": "Joy"}},
           "redirects": [{"old_id_of": "r2", "resolves_to_customer_of": "r1"}],
-          "lookup": [{"type": "email", "value": "joy@j.example", "customer_of": "r1"}]} }]}
+          "lookup": [{"type": "email", "value": "joy@j.example", "customer_of": "r1"}],
+          "consents": [{"customer_of": "r1", "purpose": "MARKETING", "channel": "EMAIL", "state": "DENIED"}]} }]}
 
-Steps: record, must_link {a, b}, cannot_link {a, b}, block_value {type, value}. "config" is laid over the file's "default_config",
+Steps: record, must_link {a, b}, cannot_link {a, b}, block_value {type, value}, consent_record {customer_of, purpose, channel, state}:
+what a customer answers, under every record they have then. A state is GRANTED, DENIED or WITHDRAWN, and where one is expected also
+UNKNOWN: nobody answered; a channel that is left out is ANY. "config" is laid over the file's "default_config",
 and where there is none over the rules of the settings (by default those of a shop). A type of identifier may be any name.
 Each scenario plays on an empty store of its own: in a temporary file, or with --database-url postgres://... in a database that is
 made beside the one named and dropped at the end. Exit status 1 when a scenario failed."#;

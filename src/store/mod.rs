@@ -19,7 +19,7 @@ pub use check::{Finding, check};
 pub use compare::{Columns, Difference, compare, compare_columns};
 pub use json::{JsonFlag, json_id, json_rows, json_value, read_json_rows};
 pub use memory::remembering;
-pub use open::{DatabaseOptions, backend_of, is_missing_file, open, place_of};
+pub use open::{DatabaseOptions, backend_of, is_missing_file, missing_folder, open, place_of};
 pub use retry::Transient;
 pub use rows::{Rows, any_of, ids_value};
 pub(crate) use sweep::sweep;

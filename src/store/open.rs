@@ -184,14 +184,19 @@ pub fn place_of(url: &str) -> String {
 
 /// Whether a URL names an SQLite file that is not there, in a folder where it could be made.
 pub fn is_missing_file(url: &str) -> bool {
-    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
-    path.is_some_and(|path| {
-        let path = std::path::Path::new(path.split('?').next().unwrap_or(path));
-        let has_folder = path
-            .parent()
-            .is_none_or(|folder| folder.as_os_str().is_empty() || folder.exists());
-        has_folder && !path.exists()
-    })
+    file_of(url).is_some_and(|path| missing_folder(url).is_none() && !path.exists())
+}
+
+/// The folder of a file of SQLite, when it is not there.
+pub fn missing_folder(url: &str) -> Option<&std::path::Path> {
+    let folder = file_of(url)?.parent()?;
+    (!folder.as_os_str().is_empty() && !folder.exists()).then_some(folder)
+}
+
+/// The file a URL of SQLite speaks of.
+fn file_of(url: &str) -> Option<&std::path::Path> {
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
+    Some(std::path::Path::new(path.split('?').next().unwrap_or(path)))
 }
 
 /// The database a URL speaks of, or what is wrong with it.

@@ -102,6 +102,7 @@ on_both! {
         assert_eq!(counts.repeated, counts.messages - counts.stored);
         assert_eq!(app.count("event").await, i64::try_from(distinct.len()).unwrap());
         assert_eq!(app.count("rejected_item").await, 0);
+        assert_eq!((app.count("spend").await, app.count("exchange_rate").await), (125, 210));
 
         let placed = placed(&app, company).await;
         let (precision, recall) = score(&placed);
@@ -161,6 +162,7 @@ on_both! {
         assert_eq!(company.plan(), plan);
         let counts = counts.unwrap();
         assert!(counts.repeated >= 1_000 && counts.stored >= 1_000, "{counts:?}");
+        assert_eq!((app.count("spend").await, app.count("exchange_rate").await), (125, 210));
         let told = company.households().flatten();
         let distinct: HashSet<String> = told.map(|told| told.message["messageId"].to_string()).collect();
         assert_eq!(app.count("event").await, i64::try_from(distinct.len()).unwrap());
@@ -234,21 +236,69 @@ fn files_are_the_same_whenever_they_are_written() {
     for folder in &folders {
         let out = folder.to_str().unwrap();
         let (out, err, is_good) = run(&["demo", "--people", "80", "--until", "2026-06-01", "--out", out]);
-        assert!(is_good && out.lines().count() == 11, "{out}{err}");
+        assert!(is_good && out.lines().count() == 12, "{out}{err}");
     }
     let mut names: Vec<_> = std::fs::read_dir(&folders[0])
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
     names.sort();
-    assert_eq!(names.len(), 11);
+    assert_eq!(names.len(), 12);
     for name in names {
         let [first, second] = folders.each_ref().map(|folder| std::fs::read(folder.join(&name)).unwrap());
         assert!(first == second && !first.is_empty(), "{name:?}");
     }
     let spend = std::fs::read_to_string(folders[0].join("spend.csv")).unwrap();
-    assert!(spend.starts_with("month,channel,amount,currency\n2024-06,web,"), "{spend}");
+    assert!(
+        spend.starts_with("date,until,channel,amount,currency\n2024-06-01,2024-06-30,web,"),
+        "{spend}"
+    );
     for folder in folders {
         std::fs::remove_dir_all(folder).unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spend_and_rates_of_the_files_are_those_that_are_loaded() {
+    let folder = folder("books");
+    std::fs::create_dir_all(&folder).unwrap();
+    let database = |name: &str| format!("sqlite://{}", folder.join(name).display());
+    let (loaded, imported) = (database("loaded.db"), database("imported.db"));
+    let out = folder.join("files");
+    let company = ["demo", "--people", "60", "--lean", "--until", "2026-06-01"];
+    for more in [["--out", out.to_str().unwrap()], ["--database-url", &loaded]] {
+        let (told, err, is_good) = run(&[&company[..], &more].concat());
+        assert!(is_good, "{told}{err}");
+    }
+    let on = ["--database-url", &imported];
+    let (_, err, is_good) = run(&[&["migrate"], &on[..]].concat());
+    assert!(is_good, "{err}");
+    run(&[&["source", "add", "--key", "demo-crm", "--channel", "crm"], &on[..]].concat());
+    for (kind, rows) in [("spend", 125), ("rates", 210)] {
+        let file = out.join(format!("{kind}.csv"));
+        let import = ["import", file.to_str().unwrap(), "--source", "demo-crm"];
+        let (told, err, is_good) = run(&[&import, &on[..]].concat());
+        assert!(
+            is_good && told.contains(&format!("{rows} rows accepted, 0 held, 0 known before, 0 refused")),
+            "{told}{err}"
+        );
+    }
+    for sql in [
+        "SELECT from_at || ' ' || until_at || ' ' || channel || ' ' || amount_minor || ' ' || currency FROM spend ORDER BY 1",
+        "SELECT day || ' ' || from_currency || ' ' || to_currency || ' ' || rate FROM exchange_rate ORDER BY 1",
+    ] {
+        let mut found = Vec::new();
+        for url in [&loaded, &imported] {
+            let connection = sea_orm::Database::connect(url).await.unwrap();
+            let statement = Statement::from_string(connection.get_database_backend(), sql);
+            let rows = connection.query_all_raw(statement).await.unwrap();
+            found.push(
+                rows.iter()
+                    .map(|row| row.try_get_by_index::<String>(0).unwrap())
+                    .collect::<Vec<_>>(),
+            );
+        }
+        assert!(found[0].len() > 100 && found[0] == found[1], "{sql}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -267,6 +267,26 @@ o-3,bob@example.test,2025-02-03,5,EUR,pen,1,5
         shop.end();
     }
 
+    async fn a_dry_run_knows_what_batches_and_files_before_would_have_stored(backend: Backend) {
+        let shop = Shop::new(backend).await;
+        let visit = |user: &str, id: &str| json!({"type": "track", "event": "Visited", "userId": user, "messageId": id}).to_string();
+        let device = |id: &str| json!({"type": "track", "event": "Visited", "anonymousId": "d-1", "messageId": id}).to_string();
+        // The same message id under another record is another message.
+        let lines = [visit("u-1", "m-1"), visit("u-2", "m-2"), visit("u-1", "m-1"), visit("u-2", "m-1"), device("m-3"), device("m-3")];
+        let first = shop.write("first.ndjson", lines.join("\n"));
+        let second = shop.write("second.ndjson", [visit("u-1", "m-1"), visit("u-3", "m-4")].join("\n"));
+        let both = ["import", &first, &second, "--source", "crm", "--batch", "1"];
+        let before = shop.counts().await;
+        let would = shop.sound(&[&both[..], &["--dry-run"]].concat());
+        assert_eq!(shop.counts().await, before, "a dry run writes nothing");
+        let did = shop.sound(&both);
+        for told in [would, did] {
+            assert!(told.contains("4 rows accepted, 0 held, 2 known before, 0 refused"), "{told}");
+            assert!(told.ends_with("all files: 5 rows accepted, 0 held, 3 known before, 0 refused\n"), "{told}");
+        }
+        shop.end();
+    }
+
     async fn rates_and_spend_are_kept_to_the_last_digit_and_once(backend: Backend) {
         let shop = Shop::new(backend).await;
         let rates = shop.write("rates.csv", "date,from,to,rate\n2025-01-02,EUR,USD,1.03210000001\n2025-01-03,EUR,USD,1.04\n2025-01-03,EUR,EUR,1\n");
@@ -326,6 +346,65 @@ o-3,bob@example.test,2025-02-03,5,EUR,pen,1,5
         shop.end();
     }
 
+    async fn identifiers_are_exported_a_column_for_each_kind_and_come_back(backend: Backend) {
+        let shop = Shop::new(backend).await;
+        let ids = ["=cmd()", "+1", "-2+3", "@x", "a,b", "a\"b", "a|b", "a\\b", "a\tb", "a\nb", "'=q"];
+        let messages: Vec<String> = ids.iter().enumerate().map(|(n, id)| json!({
+            "type": "identify", "userId": id, "messageId": format!("m-{n}"), "traits": {"phone": "+493012345678"},
+            "context": {"externalIds": [
+                {"type": "loyalty_id", "id": "-7", "collection": "users", "encoding": "none"},
+                {"type": "loyalty_id", "id": format!("\\{id}|"), "collection": "users", "encoding": "none"}]},
+        }).to_string()).collect();
+        let file = shop.write("messages.ndjson", messages.join("\n"));
+        assert_eq!(shop.import(&file, &[]).1, Some(0));
+        let out = shop.path("records.csv");
+        shop.sound(&["export", "records", "--format", "csv", "--out", &out]);
+        let cells = |path: &str| {
+            let mut reader = csv::Reader::from_path(path).unwrap();
+            let head: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+            let rows: Vec<Vec<String>> = reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
+            (head, rows)
+        };
+        let (head, rows) = cells(&out);
+        let place = |name: &str| head.iter().position(|known| known == name).unwrap_or_else(|| panic!("{name} in {head:?}"));
+        assert_eq!(rows.len(), ids.len());
+        for row in &rows {
+            assert!(row.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])), "{row:?}");
+            assert_eq!(row[place("identifier.PHONE")], "'+493012345678");
+        }
+        let of = |id: &str| rows.iter().find(|row| row[place("key")].trim_start_matches('\'') == format!("u:{id}").trim_start_matches('\'')).unwrap();
+        assert_eq!(of("a,b")[place("identifier.USER_ID")], "a,b");
+        assert_eq!(of("a|b")[place("identifier.USER_ID")], "a\\|b");
+        assert_eq!(of("=cmd()")[place("identifier.USER_ID")], "'=cmd()");
+        assert_eq!(of("a|b")[place("identifier.LOYALTY_ID")], "'-7|\\\\a\\|b\\|");
+        // One customer, since all share a telephone.
+        let customers = shop.path("customers.csv");
+        shop.sound(&["export", "customers", "--format", "csv", "--out", &customers]);
+        let (head, rows) = cells(&customers);
+        let users = rows.iter().map(|row| row[head.iter().position(|name| name == "identifier.USER_ID").unwrap()].clone()).collect::<Vec<_>>().join("|");
+        for id in ["a,b", "a\"b", "a\\|b", "a\\\\b", "a\tb", "a\nb"] {
+            assert!(users.split_inclusive('|').any(|part| part.trim_end_matches('|') == id) || users.contains(id), "{id} in {users}");
+        }
+        // Back again, into another installation.
+        let other = Shop::new(backend).await;
+        assert_eq!(other.import(&out, &[]).1, Some(0));
+        let shown = |shop: &Shop| {
+            let lines = shop.sound(&["export", "records"]);
+            let mut shown: Vec<String> = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).flat_map(|row| {
+                let key = row["key"].clone();
+                let shown = row["identifiers"].as_array().unwrap().clone();
+                shown.into_iter().map(move |identifier| json!([key, identifier]).to_string())
+            }).collect();
+            shown.sort();
+            shown
+        };
+        let expected = shown(&shop);
+        assert_eq!(expected.len(), 4 * ids.len());
+        assert_eq!(shown(&other), expected);
+        other.end();
+        shop.end();
+    }
+
     async fn a_file_is_taken_in_beside_a_running_server(backend: Backend) {
         let shop = Shop::new(backend).await;
         let process = Process::start(&shop.url, &[]).await;
@@ -375,6 +454,80 @@ o-3,bob@example.test,2025-02-03,5,EUR,pen,1,5
         }
         shop.end();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stranger_gets_wrong_is_said_once_and_with_what_to_do() {
+    let shop = Shop::new(Backend::Sqlite).await;
+    let people = shop.write("people.csv", "email,name\nada@example.test,Ada\n");
+    let folder = shop.folder.to_str().unwrap().to_owned();
+    let kind = shop.write(
+        "kind.toml",
+        "kind = \"people\"\n[[identifier]]\ncolumn = \"email\"\nkind = \"MAIL\"\n",
+    );
+    let (none, nowhere) = (shop.path("none.csv"), shop.path("none/there.db"));
+    let unmade = format!("sqlite://{}", shop.path("unmade.db"));
+    let in_use = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = in_use.local_addr().unwrap().to_string();
+    let import = |file, more: &[&str]| {
+        [&["import", file, "--source", "crm"], more]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    for (arguments, expected) in [
+        (
+            import(&none, &["--database-url", &unmade]),
+            format!("tributary: {none}: cannot be opened: No such file or directory (os error 2)\n"),
+        ),
+        (
+            import(&folder, &[]),
+            format!("tributary: {folder}: reading the file: Is a directory (os error 21)\n"),
+        ),
+        (
+            import(&people, &["--map", &none]),
+            format!("tributary: the mapping file {none} cannot be read: No such file or directory (os error 2)\n"),
+        ),
+        (
+            import(&people, &["--map", &kind]),
+            format!(
+                "tributary: {people}: the mapping file: \"MAIL\" is no kind of identifier: use USER_ID, ANONYMOUS_ID, EMAIL, PHONE, DEVICE_ID, LOYALTY_ID or EXTERNAL_ID\n"
+            ),
+        ),
+        (
+            words(&["export", "customers", "--out", &nowhere]),
+            format!("tributary: cannot write {nowhere}: No such file or directory (os error 2)\n"),
+        ),
+        (
+            words(&["serve", "--bind", &port]),
+            format!(
+                "tributary: cannot listen on {port}: another program listens there; choose another port with --bind or server.bind: Address already in use (os error 98)\n"
+            ),
+        ),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let told = shop.run(&arguments);
+        let err = told
+            .err
+            .lines()
+            .filter(|line| !line.contains(" INFO ") && !line.starts_with('{'))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>();
+        assert_eq!((err, told.code), (expected, Some(1)), "{arguments:?}");
+    }
+    assert!(
+        !Path::new(&shop.path("unmade.db")).exists(),
+        "no database is made for a file that is not there"
+    );
+    let told = shop.run(&["migrate", "--database-url", &format!("sqlite://{nowhere}")]);
+    assert!(
+        told.err.contains(&format!("there is no folder {}", shop.path("none"))),
+        "{}",
+        told.err
+    );
+    shop.end();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

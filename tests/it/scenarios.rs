@@ -3,6 +3,7 @@
 use super::support::app::database;
 use super::support::process::command;
 use super::support::{Backend, TestApp};
+use entity::ConsentAnswer;
 use sea_orm::{ConnectionTrait as _, Database, Statement};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +18,8 @@ use tributary::identity::store::neighbours::customers_of;
 use tributary::pipeline::mend::{Decision, Doer, decide};
 use tributary::pipeline::scenario::{self, Answers, Deed, Scenario, Step};
 
-const FILES: [&str; 2] = ["scenarios.json", "more_scenarios.json"];
+const FILES: [&str; 3] = ["scenarios.json", "more_scenarios.json", "consent_scenarios.json"];
+const COUNT: usize = 30;
 
 fn path_of(file: &str) -> String {
     format!("{}/tests/data/identity/{file}", env!("CARGO_MANIFEST_DIR"))
@@ -53,7 +55,7 @@ fn all_pass(more: &[&str]) {
     assert_eq!(code, Some(0), "{told}{errors}");
     assert!(told.starts_with("passed  D01 anonymous to known\n"), "{told}");
     assert!(
-        told.ends_with("\n25 passed, 0 failed\n") && told.lines().count() == 26,
+        told.ends_with(&format!("\n{COUNT} passed, 0 failed\n")) && told.lines().count() == COUNT + 1,
         "{told}"
     );
     assert_eq!(errors, "");
@@ -98,22 +100,26 @@ fn a_wrong_expectation_fails_with_its_differences_and_exit_status_1() {
             "D08" => expected["lookup"] = json!([{"type": "email", "value": "M@m.example", "customer_of": null}]),
             "D09" => expected["redirects"] = json!([{"old_id_of": "r2", "resolves_to_customer_of": "r1"}]),
             "D12" => expected["golden"]["r2"]["city"] = json!("Köln"),
+            "D03" => {
+                expected["consents"] = json!([{"customer_of": "r1", "purpose": "Letters", "channel": "post", "state": "GRANTED"}])
+            }
             _ => {}
         }
     }
     let file = written("wrong.json", &wrong.to_string());
     let (told, errors, code) = test(&[file.to_str().unwrap()]);
     assert_eq!(code, Some(1), "{told}{errors}");
-    assert!(told.ends_with("\n8 passed, 4 failed\n"), "{told}");
+    assert!(told.ends_with("\n7 passed, 5 failed\n"), "{told}");
     for expected in [
         "FAILED  D01 anonymous to known\n        partition: there are {r1, r2, r3} and {r4}, expected {r1, r2, r3, r4}\n",
         "FAILED  D08 bridge merge and redirect\n        lookup of email \"M@m.example\" finds the customer of {r1, r2, r3, r4}, expected nobody\n",
         "FAILED  D09 unmerge sticks\n        redirect: the id first given to r2 finds the customer of {r2, r5}, expected the customer of {r1, r3, r4}\n",
+        "        consent of r1 to Letters on POST: UNKNOWN, expected GRANTED\n",
         "FAILED  D12 golden record\n        golden of r2: city is \"Bonn\", expected \"Köln\"\n",
     ] {
         assert!(told.contains(expected), "{expected}{told}");
     }
-    assert!(errors.contains("4 of 12 scenarios failed"), "{errors}");
+    assert!(errors.contains("5 of 12 scenarios failed"), "{errors}");
 }
 
 #[test]
@@ -253,12 +259,18 @@ impl Replay {
                 source,
                 identifiers,
                 attributes,
+                consents,
             } => {
+                let consents: Vec<Value> = consents
+                    .iter()
+                    .map(|said| json!({"purpose": said.purpose, "channel": said.channel, "state": scenario::state_name(Some(said.answer))}))
+                    .collect();
                 let identifiers: Vec<Value> = identifiers
                     .iter()
                     .map(|shown| json!({"kind": kind(shown.kind), "namespace": shown.namespace, "value": shown.value}))
                     .collect();
-                let item = json!({"key": id, "messageId": id, "at": step.at.unwrap().to_string(), "identifiers": identifiers, "traits": attributes});
+                let item = json!({"key": id, "messageId": id, "at": step.at.unwrap().to_string(), "identifiers": identifiers, "traits": attributes,
+                    "consents": consents});
                 let query = "mutation($input: RecordsIngestInput!) { recordsIngest(input: $input) {
                     receipts { status record { id } customer { id } error { message } } userErrors { message } } }";
                 let input = json!({"input": {"source": self.sources[source], "items": [item]}});
@@ -272,6 +284,14 @@ impl Replay {
                 self.records.insert(id.clone(), (told, stored));
                 let customer = receipt["customer"]["id"].as_str().unwrap().to_owned();
                 self.first_ids.entry(id.clone()).or_insert(customer);
+            }
+            Deed::Consent { customer_of, said } => {
+                // By the first id that was handed out for it, which finds the customer for ever.
+                let input = json!({"customer": self.first_ids[customer_of], "purpose": said.purpose, "channel": said.channel,
+                    "state": scenario::state_name(Some(said.answer)), "occurredAt": step.at.map(|at| at.to_string())});
+                let query = "mutation($input: ConsentRecordInput!) { consentRecord(input: $input) { userErrors { message } } }";
+                let data = self.app.ask_with(query, json!({"input": input})).await;
+                assert_eq!(data["consentRecord"]["userErrors"], json!([]), "{data}");
             }
             deed => self.decide(deed).await,
         }
@@ -295,7 +315,7 @@ impl Replay {
                 namespace: namespace.clone(),
                 value: value.clone(),
             },
-            Deed::Record { .. } => unreachable!(),
+            Deed::Record { .. } | Deed::Consent { .. } => unreachable!(),
         };
         let doer = Doer {
             actor: Actor::new("test"),
@@ -333,6 +353,19 @@ impl Replay {
             let identifier = json!({"kind": kind(lookup.kind), "namespace": lookup.namespace, "value": lookup.value});
             let data = self.app.ask_with(query, json!({"identifier": identifier})).await;
             answers.lookup.push(data["customerBy"]["id"].as_str().map(str::to_owned));
+        }
+        for asked in &scenario.expected.consents {
+            let query = "query($id: ID!, $purpose: String!, $channel: String) { customer(id: $id) { consent(purpose: $purpose, channel: $channel) } }";
+            let variables =
+                json!({"id": answers.customers[&asked.customer_of], "purpose": asked.purpose, "channel": asked.channel});
+            let data = self.app.ask_with(query, variables).await;
+            answers.consents.push(match data["customer"]["consent"].as_str().unwrap() {
+                "GRANTED" => Some(ConsentAnswer::Granted),
+                "DENIED" => Some(ConsentAnswer::Denied),
+                "WITHDRAWN" => Some(ConsentAnswer::Withdrawn),
+                "UNKNOWN" => None,
+                other => panic!("{other}"),
+            });
         }
         answers
     }
@@ -377,7 +410,7 @@ async fn replay_all(backend: Backend) {
             replayed += 1;
         }
     }
-    assert_eq!(replayed, 25);
+    assert_eq!(replayed, COUNT);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,10 @@
 //! The whole company as a stream: household after household, each in order of time, in constant memory however many there are.
 
 use super::cast::{self, Question};
-use super::life::{Around, Detail, live, season};
+use super::life::{Around, Detail, live};
 use super::person::{Household, Person, members};
-use super::tell::{DAY, SYSTEMS, Told};
+use super::tell::Told;
 use crate::base::Instant;
-use entity::Channel;
 
 /// The fewest people that make a company: the cast, and some to hide among.
 pub const FEWEST: u64 = 50;
@@ -18,16 +17,6 @@ pub struct Plan {
     /// The last instant of which anything is told; two years before it is the first.
     pub until: Instant,
     pub detail: Detail,
-}
-
-/// What a channel cost in a month.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spend {
-    /// `2026-05`.
-    pub month: String,
-    pub channel: Channel,
-    pub amount_minor: i64,
-    pub currency: &'static str,
 }
 
 /// A company that nobody has heard of.
@@ -51,7 +40,7 @@ impl Company {
         self.plan
     }
 
-    fn now(&self) -> i64 {
+    pub(super) fn now(&self) -> i64 {
         self.plan.until.micros() / 1_000_000
     }
 
@@ -93,51 +82,13 @@ impl Company {
     pub fn people(self) -> impl Iterator<Item = Person> {
         (0..self.ordinary()).map(move |number| Person::of(self.plan.seed, number))
     }
-
-    /// What marketing cost, by month and channel, from two years ago to this month, in euro cents: more before the season.
-    pub fn spend(&self) -> Vec<Spend> {
-        let cents = |channel: Channel| match channel {
-            Channel::Web => 42,
-            Channel::Social => 21,
-            Channel::App => 15,
-            Channel::Pos => 11,
-            Channel::Email => 6,
-            _ => 0,
-        };
-        let mut rows: Vec<Spend> = Vec::new();
-        let today = self.now() / DAY;
-        for day in today - 730..=today {
-            let month = Instant::from_micros(day * DAY * 1_000_000)
-                .to_string()
-                .chars()
-                .take(7)
-                .collect::<String>();
-            for system in SYSTEMS.iter().filter(|system| cents(system.channel) > 0) {
-                let people = i64::try_from(self.plan.people).unwrap_or(i64::MAX / 1_000_000);
-                // The part of this day in the month.
-                let amount = people * cents(system.channel) * i64::try_from(season(day)).unwrap_or_default() / 3_000;
-                match rows
-                    .iter_mut()
-                    .rev()
-                    .find(|row| row.channel == system.channel && row.month == month)
-                {
-                    Some(row) => row.amount_minor += amount,
-                    None => rows.push(Spend {
-                        month: month.clone(),
-                        channel: system.channel,
-                        amount_minor: amount,
-                        currency: "EUR",
-                    }),
-                }
-            }
-        }
-        rows
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::demo::tell::DAY;
+    use entity::Channel;
     use std::collections::{BTreeMap, HashSet};
 
     fn company(people: u64, seed: u64) -> Company {
@@ -264,13 +215,5 @@ mod tests {
         assert!((40..75).contains(&(best_fifth * 100 / total)), "{best_fifth} of {total}");
         assert!((200..1_000).contains(&once), "{once}");
         assert!((3..8).contains(&(total / 2_000)), "{total}");
-    }
-
-    #[test]
-    fn every_month_of_two_years_has_its_spend() {
-        let spend = company(400, 1).spend();
-        let months: HashSet<&str> = spend.iter().map(|row| row.month.as_str()).collect();
-        assert_eq!((months.len(), spend.len()), (25, 125));
-        assert!(spend.iter().all(|row| row.amount_minor > 0));
     }
 }

@@ -1,5 +1,6 @@
 //! The company as files, for imports and load tests: written line by line, in constant memory.
 
+use super::books::{channel_name, midnight};
 use super::catalogue::decimal;
 use super::company::Company;
 use super::tell::{SYSTEMS, Told, system_of};
@@ -56,7 +57,7 @@ struct Messages {
 }
 
 /// Writes `messages-SOURCE.ndjson` for each system (messages of the tracking API), `customers.csv` (what the books know), `orders.csv`,
-/// `spend.csv` (marketing by month and channel) and `truth.csv` (who each message is really about: for measuring, never for import).
+/// `spend.csv` (marketing by month and channel), `rates.csv` (what a euro was worth) and `truth.csv` (who each message is really about: for measuring, never for import).
 pub fn write(company: Company, folder: &Path) -> anyhow::Result<Vec<Written>> {
     std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
     let mut messages = Vec::with_capacity(SYSTEMS.len());
@@ -106,6 +107,7 @@ pub fn write(company: Company, folder: &Path) -> anyhow::Result<Vec<Written>> {
         customers(company, folder)?,
         orders.end()?,
         spend(company, folder)?,
+        rates(company, folder)?,
         truth.end()?,
     ]);
     Ok(written)
@@ -113,10 +115,6 @@ pub fn write(company: Company, folder: &Path) -> anyhow::Result<Vec<Written>> {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-fn channel_name(channel: Channel) -> &'static str {
-    system_of(channel).key.trim_start_matches("demo-")
 }
 
 fn order(orders: &mut Table, told: &Told) -> anyhow::Result<()> {
@@ -162,14 +160,28 @@ fn customers(company: Company, folder: &Path) -> anyhow::Result<Written> {
 }
 
 fn spend(company: Company, folder: &Path) -> anyhow::Result<Written> {
-    let mut spend = Table::create(folder, "spend.csv", &["month", "channel", "amount", "currency"])?;
+    let mut spend = Table::create(folder, "spend.csv", &["date", "until", "channel", "amount", "currency"])?;
     for row in company.spend() {
         spend.row(&[
-            &row.month,
+            &day(row.first),
+            &day(row.last),
             channel_name(row.channel),
             &decimal(row.amount_minor),
-            row.currency,
+            "EUR",
         ])?;
     }
     spend.end()
+}
+
+fn rates(company: Company, folder: &Path) -> anyhow::Result<Written> {
+    let mut rates = Table::create(folder, "rates.csv", &["date", "from", "to", "rate"])?;
+    for row in company.rates() {
+        rates.row(&[&day(row.day), "EUR", row.to, &row.rate.to_string()])?;
+    }
+    rates.end()
+}
+
+/// `2026-06-01`.
+fn day(day: i64) -> String {
+    midnight(day).to_string().chars().take(10).collect()
 }

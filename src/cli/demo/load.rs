@@ -3,6 +3,7 @@
 //! Two deeds in `audit` mark it: `demo.begin` with the plan, before anything else, and `demo.end`. A load that was interrupted goes on with
 //! the plan that was begun: its messages are the same, byte by byte, so what was stored is recognised.
 
+use super::books::BOOKS;
 use super::company::{Company, Plan};
 use super::life::Detail;
 use super::tell::{SYSTEMS, Told, system_of};
@@ -16,6 +17,7 @@ use crate::ingest::{self, Arrival, Body, Limits};
 use crate::pipeline::Services;
 use crate::pipeline::intake::{Delivery, Outcome};
 use crate::pipeline::queue::{Delivered, Intake};
+use crate::value::inputs::{self, Input};
 use anyhow::{Context as _, bail};
 use entity::Channel;
 use futures_util::future::try_join_all;
@@ -105,7 +107,7 @@ pub async fn load(
         counts.add(of_step?);
         progress(counts);
     }
-    // Here a feature that keeps what marketing costs takes `company.spend()`.
+    keep_books(services, company).await?;
     mark(services, ENDED, json!({"messages": counts.messages})).await?;
     Ok(Loaded {
         company,
@@ -199,6 +201,22 @@ async fn make_sources(services: &Services) -> anyhow::Result<()> {
             Ok(_) | Err(SourceError::KeyTaken(_)) => {}
             Err(error) => return Err(error).context("making the sources of the demo company"),
         }
+    }
+    Ok(())
+}
+
+/// Rates, then spend, as `tributary import` brings files of them.
+async fn keep_books(services: &Services, company: Company) -> anyhow::Result<()> {
+    let rates = company.rates().into_iter().map(|rate| Ok(Input::Rate(rate.row()?)));
+    // Each is the only one of its channel and month.
+    let spend = company.spend().into_iter().map(|spend| Ok(Input::Spend(spend.row()?, 1)));
+    let rates: anyhow::Result<Vec<Input>> = rates.collect();
+    let spend: anyhow::Result<Vec<Input>> = spend.collect();
+    let source = services.store.hash_key().source(system_of(BOOKS).key);
+    for rows in [rates?, spend?] {
+        inputs::import(&services.store, services.now(), &actor(), source, &rows, false)
+            .await
+            .context("storing the books of the demo company")?;
     }
     Ok(())
 }

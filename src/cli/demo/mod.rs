@@ -5,9 +5,10 @@
 //! goes on with the same company. Everything goes through the same intake as any channel's messages.
 //!
 //! `person` says who somebody is, `life` what they do (with `basket` and `wares`), `tell` how channels speak of it, `cast` whom a person
-//! should question, `company` is all of it as a stream; `load` and `files` bring it somewhere, `tour` says what to look at.
+//! should question, `company` is all of it as a stream, `books` what its marketing costs and a euro is worth; `load` and `files` bring it somewhere, `tour` says what to look at.
 
 mod basket;
+mod books;
 mod cast;
 mod catalogue;
 mod chance;
@@ -22,10 +23,11 @@ mod tell;
 pub mod tour;
 mod wares;
 
+pub use books::{Rate, Spend};
 pub use cast::{Question, RecordKey, Remedy};
 pub use command::Demo;
 pub(super) use command::{EXAMPLES, progress, run, summary};
-pub use company::{Company, Plan, Spend};
+pub use company::{Company, Plan};
 pub use files::write as write_files;
 pub use life::Detail;
 pub use tell::{SYSTEMS, System, Told, system_of};

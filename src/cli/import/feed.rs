@@ -7,7 +7,7 @@ use crate::ingest::Limits;
 use crate::ingest::file::reader::Around;
 use crate::ingest::file::{Entry, FileFault, FileReader, RowRefused};
 use crate::pipeline::Services;
-use crate::pipeline::import::{Batch, RowReceipt, Sender, lane_of, store, try_out};
+use crate::pipeline::import::{Batch, RowReceipt, Sender, TriedOut, lane_of, store, try_out};
 use crate::pipeline::queue::Intake;
 use crate::value::inputs::{self, Input};
 use std::io::Read;
@@ -41,7 +41,8 @@ pub(super) struct Feeder<'a> {
     pub sender: Sender,
     pub limits: Limits,
     pub protected_traits: Arc<[String]>,
-    pub dry_run: bool,
+    /// In a dry run, what would have been stored so far.
+    pub tried_out: Option<TriedOut>,
     /// Rows of one commit.
     pub batch: usize,
     pub lanes: usize,
@@ -85,12 +86,12 @@ impl Feeder<'_> {
         intake: Intake,
         news: mpsc::Sender<News>,
     ) -> impl Future<Output = ()> + use<> {
-        let (services, sender, dry_run) = (self.services.clone(), self.sender.clone(), self.dry_run);
+        let (services, sender, tried_out) = (self.services.clone(), self.sender.clone(), self.tried_out.clone());
         async move {
             while let Some(batch) = batches.recv().await {
-                let done = match dry_run {
-                    true => try_out(&services, &sender, &batch).await.map_err(anyhow::Error::from),
-                    false => store(&services, &intake, &sender, &batch).await.map_err(anyhow::Error::from),
+                let done = match &tried_out {
+                    Some(before) => try_out(&services, &sender, &batch, before).await.map_err(anyhow::Error::from),
+                    None => store(&services, &intake, &sender, &batch).await.map_err(anyhow::Error::from),
                 };
                 let (told, failed) = match done {
                     Ok(receipts) => (News::Done(receipts), false),
@@ -114,7 +115,7 @@ impl Feeder<'_> {
                 let _ = of_reader.blocking_send(News::Failed(error.into()));
             }
         });
-        let (services, source, dry_run) = (self.services.clone(), self.sender.source, self.dry_run);
+        let (services, source, dry_run) = (self.services.clone(), self.sender.source, self.tried_out.is_some());
         tokio::spawn(async move {
             let actor = Actor::new("cli");
             while let Some(batch) = received.recv().await {

@@ -18,7 +18,7 @@ use crate::identity::RulesDirectory;
 use crate::ingest::file::{Encoding, FileKind, FileReader, Mapping, Opening};
 use crate::ingest::store::source_by_key;
 use crate::ingest::{Arrival, Limits};
-use crate::pipeline::import::Sender;
+use crate::pipeline::import::{Sender, TriedOut};
 use crate::pipeline::{Services, queue};
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -123,6 +123,8 @@ struct Shop<'a> {
     settings: &'a Settings,
     services: Services,
     source: source::Model,
+    /// In a dry run, what files before would have stored.
+    tried_out: Option<TriedOut>,
 }
 
 /// # Errors
@@ -131,6 +133,15 @@ pub(super) async fn run(settings: &Settings, import: Import) -> anyhow::Result<(
     let mapping = import.map.as_deref().map(read_mapping).transpose()?;
     if import.print_mapping {
         return print_mapping(&import, mapping);
+    }
+    // Before a database is opened or made: one file mistyped among many would otherwise be found hours later.
+    for file in &import.files {
+        if file.as_os_str() != "-" {
+            // Not by opening it: whoever writes into a pipe would be left without a reader.
+            std::fs::metadata(file)
+                .context("cannot be opened")
+                .with_context(|| file.display().to_string())?;
+        }
     }
     let store = open_store(settings, Ids::system()).await?;
     let found = source_by_key(store.reader(), &import.source).await?;
@@ -152,6 +163,7 @@ pub(super) async fn run(settings: &Settings, import: Import) -> anyhow::Result<(
         settings,
         services: services.clone(),
         source,
+        tried_out: import.dry_run.then(TriedOut::default),
     };
     let mut total = Counts::default();
     for file in &import.files {
@@ -174,7 +186,7 @@ pub(super) async fn run(settings: &Settings, import: Import) -> anyhow::Result<(
 }
 
 fn read_mapping(path: &Path) -> anyhow::Result<Mapping> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("the mapping file {} cannot be read", path.display()))?;
     Mapping::parse(&text).with_context(|| path.display().to_string())
 }
 
@@ -182,7 +194,7 @@ fn stream_of(path: &Path) -> anyhow::Result<(Box<dyn std::io::Read + Send>, Opti
     if path.as_os_str() == "-" {
         return Ok((Box::new(std::io::stdin()), None));
     }
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = File::open(path).context("cannot be opened")?;
     let size = file.metadata().ok().map(|metadata| metadata.len());
     Ok((Box::new(file), size))
 }
@@ -202,7 +214,7 @@ fn opening(import: &Import, mapping: Option<Mapping>) -> Opening {
 
 fn print_mapping(import: &Import, mapping: Option<Mapping>) -> anyhow::Result<()> {
     let Some(file) = import.files.first() else { return Ok(()) };
-    let (stream, _) = stream_of(file)?;
+    let (stream, _) = stream_of(file).with_context(|| file.display().to_string())?;
     let reader = FileReader::open(stream, opening(import, mapping), &import.source)?;
     say!("{}", columns::as_file(&reader).trim_end());
     Ok(())
@@ -228,7 +240,7 @@ impl Shop<'_> {
             },
             limits: self.limits(),
             protected_traits: self.settings.ingest.protected_traits.clone().into(),
-            dry_run: self.import.dry_run,
+            tried_out: self.tried_out.clone(),
             batch: usize::try_from(self.import.batch)?,
             lanes: if self.services.store.is_postgres() {
                 usize::try_from(self.import.lanes)?

@@ -5,18 +5,20 @@ mod customers;
 pub mod erased;
 mod events;
 pub mod listing;
+mod products;
 mod purchases;
+mod refunds;
 pub mod standing;
 pub mod whole;
 
 pub use consents::{consent_lane, consents, consents_of, insert_consents, preferences_since, read_consent};
 pub use customers::{customer_ids_after, customers, delete_customers, insert_customers, stored_customers, update_customers};
 pub use events::{EventFilter, NewEvent, event_lane, events, insert_events, read_event, seen, stored_events};
-pub(super) use purchases::{
-    LineRow, ProductRow, PurchaseRow, insert_refunds, pieces_json, prices, prices_of, purchase_rows, refunds, replace_lines,
-    upsert_products, upsert_purchases,
-};
-pub use purchases::{lines, products, purchase_lane, purchases, read_purchase};
+pub use products::products;
+pub(super) use products::{ProductRow, upsert_products};
+pub(super) use purchases::{LineRow, PurchaseRow, prices, prices_of, purchase_rows, replace_lines, upsert_purchases};
+pub use purchases::{lines, purchase_lane, purchases, read_purchase};
+pub(super) use refunds::{insert_refunds, pieces_json, refunds};
 
 use crate::store::Rows;
 use sea_orm::{DbBackend, Value};

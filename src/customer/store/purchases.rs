@@ -1,16 +1,15 @@
-//! Purchases with their lines and refunds, and what was bought.
+//! Purchases with their lines.
 
 use super::pairs;
 use crate::base::money::Currency;
 use crate::base::{EventId, Instant, Money, ProductId, PurchaseId, RecordId};
-use crate::customer::order::{Order, Prices, Rank, Refund, Stated};
-use crate::customer::{Product, Purchase, PurchaseKey, PurchaseLine};
+use crate::customer::order::{Order, Prices, Rank, Stated};
+use crate::customer::{Purchase, PurchaseKey, PurchaseLine};
 use crate::store::walk::{Lane, columns_of};
-use crate::store::{Rows, StoreError, any_of, ids_value};
-use entity::{product, purchase, refund};
+use crate::store::{Rows, StoreError};
+use entity::purchase;
 use rust_decimal::Decimal;
 use sea_orm::{ConnectionTrait, FromQueryResult as _, QueryResult, Statement};
-use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 use std::str::FromStr as _;
 
@@ -75,21 +74,6 @@ pub async fn lines(
         });
     }
     Ok(by_purchase)
-}
-
-/// Products by id.
-pub async fn products(db: &impl ConnectionTrait, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>, StoreError> {
-    let backend = db.get_database_backend();
-    let sql = format!("SELECT * FROM product WHERE {}", any_of(backend, "id", 1));
-    let statement = Statement::from_sql_and_values(backend, sql, [ids_value(backend, ids.iter().map(|id| id.0))]);
-    let rows = product::Model::find_by_statement(statement).all(db).await?;
-    let product = |row: product::Model| Product {
-        id: ProductId(row.id),
-        sku: row.sku,
-        name: row.name,
-        category: row.category,
-    };
-    Ok(rows.into_iter().map(|row| (ProductId(row.id), product(row))).collect())
 }
 
 /// A purchase as stored.
@@ -174,7 +158,7 @@ fn stated<T>(kind: Option<i16>, at: Option<i64>, event: Option<uuid::Uuid>, valu
     Some(Stated { by, value: value? })
 }
 
-fn decimal(text: &str) -> Result<Decimal, StoreError> {
+pub(super) fn decimal(text: &str) -> Result<Decimal, StoreError> {
     Decimal::from_str(text).map_err(|_| StoreError::Corrupt("an amount is no decimal text".to_owned()))
 }
 
@@ -196,50 +180,6 @@ async fn purchase_models(db: &impl ConnectionTrait, keys: &[PurchaseKey]) -> Res
             .all(db)
             .await?,
     )
-}
-
-pub(in crate::customer) async fn refunds(
-    db: &impl ConnectionTrait,
-    keys: &[PurchaseKey],
-) -> Result<HashMap<PurchaseKey, Vec<Refund>>, StoreError> {
-    let backend = db.get_database_backend();
-    let (relation, values) = pairs(backend, keys.iter().map(|key| (key.record.0, key.id.0)));
-    let sql = format!("SELECT f.* FROM {relation} JOIN refund f ON f.record_id = v.record_id AND f.purchase_id = v.id");
-    let mut by_purchase: HashMap<PurchaseKey, Vec<Refund>> = HashMap::new();
-    for row in refund::Model::find_by_statement(Statement::from_sql_and_values(backend, sql, values))
-        .all(db)
-        .await?
-    {
-        let amount = row.amount.map(|text| decimal(&text)).transpose()?;
-        let key = PurchaseKey {
-            record: RecordId(row.record_id),
-            id: PurchaseId(row.purchase_id),
-        };
-        by_purchase.entry(key).or_default().push(Refund {
-            event: EventId(row.event_id),
-            at: Instant::from_micros(row.occurred_at),
-            amount,
-            currency: row.currency.map(Currency::stored),
-            pieces: pieces(row.pieces)?,
-        });
-    }
-    Ok(by_purchase)
-}
-
-fn pieces(stored: Option<Json>) -> Result<Vec<(ProductId, i64)>, StoreError> {
-    let Some(stored) = stored else { return Ok(Vec::new()) };
-    let pieces: Vec<(uuid::Uuid, i64)> =
-        serde_json::from_value(stored).map_err(|_| StoreError::Corrupt("the pieces of a refund are no list".to_owned()))?;
-    Ok(pieces
-        .into_iter()
-        .map(|(product, pieces)| (ProductId(product), pieces))
-        .collect())
-}
-
-/// As `refund.pieces` keeps them; null: none.
-pub(in crate::customer) fn pieces_json(refund: &Refund) -> Option<Json> {
-    let pieces: Vec<(uuid::Uuid, i64)> = refund.pieces.iter().map(|(product, pieces)| (product.0, *pieces)).collect();
-    (!pieces.is_empty()).then(|| json!(pieces))
 }
 
 /// What a piece of each product costs: of several lines of one product the first that names a price.
@@ -341,38 +281,6 @@ pub(in crate::customer) async fn upsert_purchases(db: &impl ConnectionTrait, row
     Ok(())
 }
 
-pub(in crate::customer) async fn insert_refunds(
-    db: &impl ConnectionTrait,
-    refunds: &[(PurchaseKey, Refund)],
-) -> Result<(), StoreError> {
-    Rows::new()
-        .id("record_id", refunds.iter().map(|(key, _)| key.record.0))
-        .id("purchase_id", refunds.iter().map(|(key, _)| key.id.0))
-        .id("event_id", refunds.iter().map(|(_, refund)| refund.event.0))
-        .int("occurred_at", refunds.iter().map(|(_, refund)| refund.at.micros()))
-        .optional_text(
-            "amount",
-            refunds
-                .iter()
-                .map(|(_, refund)| refund.amount.map(|amount| amount.to_string())),
-        )
-        .optional_text(
-            "currency",
-            refunds
-                .iter()
-                .map(|(_, refund)| refund.currency.as_ref().map(|currency| currency.code().to_owned())),
-        )
-        .optional_json(
-            "pieces",
-            refunds
-                .iter()
-                .map(|(_, refund)| pieces_json(refund).map(|pieces| pieces.to_string())),
-        )
-        .insert(db, "refund", "")
-        .await?;
-    Ok(())
-}
-
 /// A line as it is written.
 #[derive(Clone, Debug)]
 pub(in crate::customer) struct LineRow {
@@ -403,58 +311,6 @@ pub(in crate::customer) async fn replace_lines(
         .int("quantity", lines.iter().map(|line| line.quantity))
         .optional_text("price", lines.iter().map(|line| line.price.map(|price| price.to_string())))
         .insert(db, "purchase_line", "")
-        .await?;
-    Ok(())
-}
-
-/// A product as reports described it, each part with the event time of the report.
-#[derive(Clone, Debug)]
-pub(in crate::customer) struct ProductRow {
-    pub id: ProductId,
-    pub sku: String,
-    pub name: Option<(Instant, String)>,
-    pub category: Option<(Instant, String)>,
-}
-
-impl ProductRow {
-    /// Part by part the latest stands, of equal instants the greater text: the order of arrival does not matter.
-    pub(in crate::customer) fn describe(&mut self, other: Self) {
-        self.name = self.name.take().max(other.name);
-        self.category = self.category.take().max(other.category);
-    }
-}
-
-/// Writes descriptions by the rule of `ProductRow::describe`; a part that nobody named has the least instant.
-pub(in crate::customer) async fn upsert_products<'p>(
-    db: &impl ConnectionTrait,
-    products: impl IntoIterator<Item = &'p ProductRow>,
-) -> Result<(), StoreError> {
-    let products: Vec<_> = products.into_iter().collect();
-    let text = |part: &Option<(Instant, String)>| part.as_ref().map(|(_, text)| text.clone());
-    let at = |part: &Option<(Instant, String)>| part.as_ref().map_or(i64::MIN, |(at, _)| at.micros());
-    let later = |part: &str| {
-        format!(
-            "(excluded.{part}_at > product.{part}_at OR
-              (excluded.{part}_at = product.{part}_at AND COALESCE(excluded.{part}, '') > COALESCE(product.{part}, '')))"
-        )
-    };
-    let (name, category) = (later("name"), later("category"));
-    let tail = format!(
-        "ON CONFLICT (id) DO UPDATE SET
-            name = CASE WHEN {name} THEN excluded.name ELSE product.name END,
-            name_at = CASE WHEN {name} THEN excluded.name_at ELSE product.name_at END,
-            category = CASE WHEN {category} THEN excluded.category ELSE product.category END,
-            category_at = CASE WHEN {category} THEN excluded.category_at ELSE product.category_at END
-         WHERE {name} OR {category}"
-    );
-    Rows::new()
-        .id("id", products.iter().map(|product| product.id.0))
-        .text("sku", products.iter().map(|product| product.sku.clone()))
-        .optional_text("name", products.iter().map(|product| text(&product.name)))
-        .int("name_at", products.iter().map(|product| at(&product.name)))
-        .optional_text("category", products.iter().map(|product| text(&product.category)))
-        .int("category_at", products.iter().map(|product| at(&product.category)))
-        .insert(db, "product", &tail)
         .await?;
     Ok(())
 }

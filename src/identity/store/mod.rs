@@ -13,8 +13,8 @@ pub mod sayings;
 use super::{Identifier, NewRecord, Record, RecordTraits};
 use crate::base::{CustomerId, IdentifierId, Instant, RecordId, SourceId};
 use crate::store::{Rows, StoreError, any_of, ids_value};
-use entity::{IdentifierState, identifier, record};
-use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult, Statement};
+use entity::{IdentifierKind, IdentifierState, identifier, record};
+use sea_orm::{ActiveEnum as _, ConnectionTrait, FromQueryResult, Statement, TryGetable as _};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -159,6 +159,20 @@ pub async fn identifiers_of(
         });
     }
     Ok(by_record)
+}
+
+/// The kinds of identifiers there are, each with its namespace, in order. Reads all of them.
+pub async fn identifier_kinds(db: &impl ConnectionTrait) -> Result<Vec<(IdentifierKind, String)>, StoreError> {
+    let sql = "SELECT DISTINCT kind, namespace FROM identifier ORDER BY kind, namespace";
+    let rows = db
+        .query_all_raw(Statement::from_string(db.get_database_backend(), sql))
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let kind = IdentifierKind::try_get_by_index(row, 0).map_err(sea_orm::DbErr::from)?;
+            Ok((kind, row.try_get_by_index(1)?))
+        })
+        .collect()
 }
 
 impl TryFrom<record::Model> for Record {

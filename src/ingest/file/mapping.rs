@@ -106,6 +106,9 @@ pub struct IdentifierColumn {
     pub kind: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// A cell may hold several values with | between them, as exports join them: \| is one within a value.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub several: bool,
 }
 
 /// A column that becomes a trait or a property.
@@ -271,16 +274,7 @@ impl When {
 
 /// A kind of identifier by the name GraphQL gives it, in any case.
 pub(super) fn identifier_kind(name: &str) -> Option<IdentifierKind> {
-    Some(match name.to_ascii_uppercase().as_str() {
-        "USER_ID" => IdentifierKind::UserId,
-        "ANONYMOUS_ID" => IdentifierKind::AnonymousId,
-        "EMAIL" => IdentifierKind::Email,
-        "PHONE" => IdentifierKind::Phone,
-        "DEVICE_ID" => IdentifierKind::DeviceId,
-        "LOYALTY_ID" => IdentifierKind::LoyaltyId,
-        "EXTERNAL_ID" => IdentifierKind::ExternalId,
-        _ => return None,
-    })
+    IdentifierKind::named(&name.to_ascii_uppercase())
 }
 
 /// What became of an order, as mapping files and columns say it.

@@ -10,6 +10,7 @@
 
 mod cell;
 mod date;
+mod joined;
 pub mod mapping;
 mod plan;
 pub mod reader;
@@ -19,10 +20,12 @@ mod safe;
 mod seen;
 mod text;
 
+pub use joined::joined;
 pub use mapping::{FileKind, Mapping};
 pub use plan::{RateRow, SpendRow};
 pub use reader::{Entry, FileReader, Format, Opening, RowRefused};
 pub use safe::{guarded, unguarded};
+pub use seen::Seen;
 pub use text::Encoding;
 
 /// Why a whole file cannot be read: its form or its mapping, not one of its rows.
@@ -30,7 +33,7 @@ pub use text::Encoding;
 pub enum FileFault {
     #[error("{0}")]
     Invalid(String),
-    #[error("reading the file: {0}")]
+    #[error("reading the file")]
     Read(#[from] std::io::Error),
 }
 

@@ -2,7 +2,7 @@
 
 use super::{ConsentItem, EventItem, Item, LineItem, PurchaseItem};
 use crate::ingest::message::{Assertion, OrderReportKind};
-use entity::{ConsentAnswer, EventKind, IdentifierKind};
+use entity::{ConsentAnswer, EventKind};
 use serde_json::{Map, Value, json};
 
 impl Item {
@@ -105,17 +105,8 @@ impl LineItem {
 }
 
 pub(super) fn identifier_as_sent(identifier: &Assertion) -> Value {
-    let kind = match identifier.kind {
-        IdentifierKind::UserId => "USER_ID",
-        IdentifierKind::AnonymousId => "ANONYMOUS_ID",
-        IdentifierKind::Email => "EMAIL",
-        IdentifierKind::Phone => "PHONE",
-        IdentifierKind::DeviceId => "DEVICE_ID",
-        IdentifierKind::LoyaltyId => "LOYALTY_ID",
-        IdentifierKind::ExternalId => "EXTERNAL_ID",
-    };
     let mut sent = Map::new();
-    put(&mut sent, "kind", Some(kind));
+    put(&mut sent, "kind", Some(identifier.kind.name()));
     put(&mut sent, "value", Some(identifier.value.clone()));
     let namespace = Some(identifier.namespace.clone()).filter(|namespace| !namespace.is_empty());
     put(&mut sent, "namespace", namespace);

@@ -81,6 +81,12 @@ impl<'m> Item<'m> {
         }
     }
 
+    /// Under which it is stored once: a message that has this key again is the same one. Of an anonymous id it is that of the first
+    /// record, since a message is looked for under all of them.
+    pub fn first_key(keys: &HashKey, rules: &Rules, message: &'m Message) -> EventKey {
+        Self::of(keys, rules, message).key()
+    }
+
     /// The values by which it can be known as a message of somebody who was erased, strongest first: a device, or an anonymous id, may be
     /// somebody else's by now.
     pub fn suppressible(&self, rules: &Rules) -> Vec<IdentifierId> {

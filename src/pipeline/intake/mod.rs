@@ -184,6 +184,11 @@ pub(super) async fn write(
     Ok((outcomes, log))
 }
 
+/// Under which a message is stored once, whoever it turns out to be about.
+pub(super) fn first_key(services: &Services, message: &Message) -> EventKey {
+    Item::first_key(services.store.hash_key(), &services.rules.standing().rules, message)
+}
+
 /// Asks what is known of every record and value; anonymous records go on where their newest sibling is.
 async fn look(tx: &DatabaseTransaction, keys: &HashKey, items: &mut [Item<'_>]) -> Result<Known, StoreError> {
     let mut known = neighbours::look(tx, &asked_pairs(items)).await?;

@@ -12,6 +12,21 @@ use entity::{EventKind, IdentityDecisionKind, decision_record, identity_decision
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+/// Reads a table to its end, page by page in the order of its key.
+macro_rules! every_page {
+    ($verb:path, $db:expr, |$page:ident| $each:block) => {{
+        let mut last = None;
+        loop {
+            let $page = $verb($db, last.as_ref()).await?;
+            last = $page.last().cloned();
+            if last.is_none() {
+                break;
+            }
+            $each
+        }
+    }};
+}
+
 /// What is read of records beside the history of identity.
 #[derive(Debug, Default)]
 pub struct RecordKeys {
@@ -66,9 +81,7 @@ impl Checking<'_> {
         siblings: &mut HashSet<(RecordId, RecordId)>,
     ) -> Result<(), RebuildError> {
         let mut erasures: BTreeMap<i64, BTreeSet<RecordId>> = BTreeMap::new();
-        let mut last = None;
-        loop {
-            let page = erased::erased_records_after(&self.db, last.as_ref()).await?;
+        every_page!(erased::erased_records_after, &self.db, |page| {
             for row in &page {
                 let id = RecordId(row.id);
                 into.records.push((row.arrival, id));
@@ -77,11 +90,7 @@ impl Checking<'_> {
                 let erased_at = keys.erased.entry(id).or_insert(row.erased_at);
                 *erased_at = row.erased_at.max(*erased_at);
             }
-            last = page.into_iter().next_back();
-            if last.is_none() {
-                break;
-            }
-        }
+        });
         let rulings = erasures.into_iter();
         into.rulings
             .extend(rulings.map(|(at, records)| (at, Ruling::Erase(at, records))));
@@ -89,13 +98,7 @@ impl Checking<'_> {
     }
 
     async fn read_erased_values(&mut self, into: &mut History) -> Result<(), RebuildError> {
-        let mut last = None;
-        loop {
-            let page = erased::erased_values_after(&self.db, last.as_ref()).await?;
-            last = page.last().cloned();
-            if last.is_none() {
-                break;
-            }
+        every_page!(erased::erased_values_after, &self.db, |page| {
             for row in page {
                 let judged = row
                     .judged
@@ -111,14 +114,8 @@ impl Checking<'_> {
                 };
                 into.values.insert(IdentifierId(row.id), spelling);
             }
-        }
-        let mut last = None;
-        loop {
-            let page = erased::erased_links_after(&self.db, last.as_ref()).await?;
-            last = page.last().cloned();
-            if last.is_none() {
-                return Ok(());
-            }
+        });
+        every_page!(erased::erased_links_after, &self.db, |page| {
             into.shown.extend(page.into_iter().map(|row| ShownValue {
                 arrival: row.arrival,
                 record: RecordId(row.record_id),
@@ -128,7 +125,8 @@ impl Checking<'_> {
                 raw: None,
                 judged: Some(row.is_usable),
             }));
-        }
+        });
+        Ok(())
     }
 
     /// The first record of an anonymous id, when this one was opened beside it; a sender may call a record `x#1` too.
@@ -140,13 +138,7 @@ impl Checking<'_> {
 
     pub(super) async fn read_values(&mut self, into: &mut History) -> Result<(), RebuildError> {
         self.read_erased_values(into).await?;
-        let mut last = None;
-        loop {
-            let page = history::identifiers_after(&self.db, last.as_ref()).await?;
-            last = page.last().cloned();
-            if last.is_none() {
-                break;
-            }
+        every_page!(history::identifiers_after, &self.db, |page| {
             // Who has no text is known by its skeleton.
             for row in page.into_iter().filter(|row| !row.value.is_empty()) {
                 let spelling = Spelling {
@@ -157,14 +149,8 @@ impl Checking<'_> {
                 };
                 into.values.insert(IdentifierId(row.id), spelling);
             }
-        }
-        let mut last = None;
-        loop {
-            let page = history::links_after(&self.db, last.as_ref()).await?;
-            last = page.last().cloned();
-            if last.is_none() {
-                return Ok(());
-            }
+        });
+        every_page!(history::links_after, &self.db, |page| {
             into.shown.extend(page.into_iter().map(|row| ShownValue {
                 arrival: row.arrival,
                 record: RecordId(row.record_id),
@@ -175,34 +161,23 @@ impl Checking<'_> {
                 judged: None,
             }));
             self.report_progress("reading links", into.shown.len());
-        }
+        });
+        Ok(())
     }
 
     /// Decisions of people and sources; what happened by itself is not read, it has to come out.
     pub(super) async fn read_rulings(&mut self, into: &mut History) -> Result<Vec<Arc<Rules>>, RebuildError> {
         let mut bound: Vec<decision_record::Model> = Vec::new();
-        let mut last = None;
-        loop {
-            let page = history::decision_records_after(&self.db, last.as_ref()).await?;
-            last = page.last().cloned();
-            if last.is_none() {
-                break;
-            }
+        every_page!(history::decision_records_after, &self.db, |page| {
             bound.extend(page.into_iter().filter(|row| row.effect > 0));
-        }
+        });
         let decrees = decisions::decrees(bound).into_iter();
         into.rulings
             .extend(decrees.map(|decree| (decree.arrival, Ruling::Decree(decree))));
-        let mut last = None;
-        loop {
-            let page = history::decisions_after(&self.db, last.as_ref()).await?;
+        every_page!(history::decisions_after, &self.db, |page| {
             into.rulings
                 .extend(page.iter().filter_map(|row| Some((row.arrival, ruling(row)?))));
-            last = page.into_iter().next_back();
-            if last.is_none() {
-                break;
-            }
-        }
+        });
         let mut all = Vec::new();
         for published in decisions::published_rules(&self.db).await? {
             let rules = Rules::parse(&published.config).map_err(|error| RebuildError::Rules(published.version, error))?;
@@ -222,14 +197,8 @@ impl Checking<'_> {
     ) -> Result<Seen, RebuildError> {
         let mut seen = Seen::default();
         self.read_erased_events(&mut seen, into).await?;
-        let mut last = None;
         let mut count = 0;
-        loop {
-            let page = whole::events_after(&self.db, last.as_ref()).await?;
-            last = page.last().cloned();
-            if last.is_none() {
-                return Ok(seen);
-            }
+        every_page!(whole::events_after, &self.db, |page| {
             count += page.len();
             for event in page {
                 let (record, id) = (RecordId(event.record_id), EventId(event.id));
@@ -254,26 +223,21 @@ impl Checking<'_> {
                 }
             }
             self.report_progress("reading events", count);
-        }
+        });
+        Ok(seen)
     }
 }
 
 impl Checking<'_> {
     async fn read_erased_events(&mut self, seen: &mut Seen, into: &mut Neighbourhood) -> Result<(), RebuildError> {
-        let mut last = None;
-        loop {
-            let page = erased::erased_statements_after(&self.db, last.as_ref()).await?;
+        every_page!(erased::erased_statements_after, &self.db, |page| {
             for said in &page {
                 let value = said.value_id.map(|id| id.to_string());
                 let said_at = (Instant::from_micros(said.occurred_at), EventId(said.event_id));
                 let record = RecordId(said.record_id);
                 into.state_attribute(record, &said.attribute, value.as_deref(), said_at, said.arrival);
             }
-            last = page.into_iter().next_back();
-            if last.is_none() {
-                break;
-            }
-        }
+        });
         let mut last = None;
         loop {
             let page = erased::erased_events_after(&self.db, last).await?;

@@ -1,7 +1,9 @@
 //! What became of a scenario against what it expects, in words.
 
+use super::consents::state_name;
 use super::format::Expected;
 use crate::ingest::traits;
+use entity::ConsentAnswer;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +18,8 @@ pub struct Answers {
     pub redirects: BTreeMap<String, Option<String>>,
     /// Whom each looked-up value finds, in the order of the file; none: nobody.
     pub lookup: Vec<Option<String>>,
+    /// What each customer asked about answers, in the order of the file; none: nobody answered.
+    pub consents: Vec<Option<ConsentAnswer>>,
 }
 
 /// A line for each difference; none: it ended as expected.
@@ -55,6 +59,19 @@ pub fn differences(expected: &Expected, answers: &Answers) -> Vec<String> {
                 lookup.value,
                 world.people(got.as_ref()),
                 world.people(wanted)
+            ));
+        }
+    }
+    for (place, asked) in expected.consents.iter().enumerate() {
+        let got = answers.consents.get(place).copied().flatten();
+        if got != asked.state {
+            found.push(format!(
+                "consent of {} to {} on {}: {}, expected {}",
+                asked.customer_of,
+                asked.purpose,
+                asked.channel,
+                state_name(got),
+                state_name(asked.state)
             ));
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Every key is known or refused: an expectation with a slip in its name would otherwise be an expectation never looked at.
 
+use super::consents::{self, Answer, Asked};
 use super::fields::{At, Fault};
 use crate::base::Instant;
 use crate::customer::Survivorship;
@@ -56,6 +57,12 @@ pub enum Deed {
         source: String,
         identifiers: Vec<Assertion>,
         attributes: Map<String, Value>,
+        consents: Vec<Answer>,
+    },
+    /// Recorded for the customer whom a record has then: the latest word of each of their records.
+    Consent {
+        customer_of: String,
+        said: Answer,
     },
     CannotLink {
         a: String,
@@ -80,6 +87,7 @@ pub struct Expected {
     pub golden: BTreeMap<String, Map<String, Value>>,
     pub redirects: Vec<Redirect>,
     pub lookup: Vec<Lookup>,
+    pub consents: Vec<Asked>,
 }
 
 /// The id first handed out for one record must find the customer of another.
@@ -236,7 +244,7 @@ impl<'v> Reading<'v> {
         let known = |keys: &[&str]| step.only(&[&["op", "ts"], keys, &PROSE].concat());
         let deed = match op.text()? {
             "record" => {
-                known(&["record_id", "channel", "identifiers", "attributes"])?;
+                known(&["record_id", "channel", "identifiers", "attributes", "consents"])?;
                 step.required("ts")?;
                 self.record(step)?
             }
@@ -259,8 +267,16 @@ impl<'v> Reading<'v> {
                     value: step.required("value")?.name()?.to_owned(),
                 }
             }
+            "consent_record" => {
+                known(&["customer_of", "purpose", "channel", "state"])?;
+                Deed::Consent {
+                    customer_of: self.known_record(step, "customer_of")?,
+                    said: consents::answer(step)?,
+                }
+            }
             other => {
-                let problem = format!("there is no step {other:?}: use record, cannot_link, must_link or block_value");
+                let problem =
+                    format!("there is no step {other:?}: use record, consent_record, cannot_link, must_link or block_value");
                 return Err(op.fault(problem));
             }
         };
@@ -286,11 +302,19 @@ impl<'v> Reading<'v> {
             Some(attributes) => attributes.object()?.clone(),
             None => Map::new(),
         };
+        let consents = match step.get("consents")? {
+            Some(consents) => consents
+                .items()?
+                .map(|said| consents::given(&said))
+                .collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        };
         Ok(Deed::Record {
             id,
             source,
             identifiers,
             attributes,
+            consents,
         })
     }
 
@@ -307,7 +331,7 @@ impl<'v> Reading<'v> {
     }
 
     fn expected(&self, at: &At<'v>) -> Result<Expected, Fault> {
-        at.only(&[&["partition", "golden", "redirects", "lookup"], PROSE.as_slice()].concat())?;
+        at.only(&[&["partition", "golden", "redirects", "lookup", "consents"], PROSE.as_slice()].concat())?;
         let mut expected = Expected::default();
         let mut placed = BTreeSet::new();
         for customer in at.required("partition")?.items()? {
@@ -344,6 +368,12 @@ impl<'v> Reading<'v> {
         if let Some(lookups) = at.get("lookup")? {
             for lookup in lookups.items()? {
                 expected.lookup.push(self.lookup(&lookup)?);
+            }
+        }
+        if let Some(asked) = at.get("consents")? {
+            for asked in asked.items()? {
+                let customer_of = self.known_record(&asked, "customer_of")?;
+                expected.consents.push(consents::expected(&asked, customer_of)?);
             }
         }
         Ok(expected)

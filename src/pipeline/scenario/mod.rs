@@ -5,11 +5,13 @@
 //! leaves the others alone. Leaves to others: the empty store each scenario runs on.
 
 mod compare;
+mod consents;
 mod fields;
 mod format;
 mod run;
 
 pub use compare::{Answers, differences};
+pub use consents::{Answer, Asked, state_name};
 pub use fields::Fault;
 pub use format::{Deed, Expected, Lookup, Read, Redirect, Scenario, Step, read};
 pub use run::{moment, run, start};

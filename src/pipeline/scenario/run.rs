@@ -1,20 +1,24 @@
 //! Plays a scenario through the verbs that the doors of a server call.
 
 use super::compare::Answers;
+use super::consents::Answer;
 use super::fields::Fault;
 use super::format::{Deed, Lookup, Scenario, Step};
 use crate::access::Actor;
 use crate::base::{CustomerId, Instant, RecordId};
-use crate::customer::store as customer_store;
+use crate::customer::{consent, store as customer_store};
 use crate::identity::store::neighbours::customers_of;
 use crate::identity::{Shown, store as identity_store};
 use crate::ingest::Item;
+use crate::ingest::item::ConsentItem;
 use crate::ingest::source::{self, NewSource};
 use crate::pipeline::Services;
+use crate::pipeline::consents::{self, ConsentError, NewConsent};
 use crate::pipeline::mend::{self, Decision, Doer};
 use crate::pipeline::records::{self, RecordsDoor};
+use entity::ConsentAnswer;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -60,6 +64,10 @@ pub async fn run(services: &Services, door: &RecordsDoor, scenario: &Scenario) -
             let (record, customer) = play.bring(step, &path).await?;
             records.insert(id, record);
             first_ids.entry(id).or_insert(customer);
+        } else if let Deed::Consent { customer_of, said } = &step.deed {
+            let record = records.get(customer_of.as_str());
+            let record = record.ok_or_else(|| at(&path)("names an unknown record"))?;
+            play.record_consent(step, *record, said).await.map_err(at(&path))?;
         } else {
             let decision = play
                 .decision(&step.deed, &records)
@@ -107,6 +115,7 @@ impl Play<'_> {
             source,
             identifiers,
             attributes,
+            consents,
         } = &step.deed
         else {
             return Err(Fault::new(path, "brings no record"));
@@ -119,7 +128,7 @@ impl Play<'_> {
             traits: Some(Value::Object(attributes.clone())),
             events: Vec::new(),
             purchases: Vec::new(),
-            consents: Vec::new(),
+            consents: consents.iter().map(as_item).collect(),
         };
         let source = self.services.store.hash_key().source(source);
         let ingested = records::ingest(self.services, self.door, source, vec![item])
@@ -144,11 +153,24 @@ impl Play<'_> {
         Ok((record, *customer))
     }
 
-    /// None: for a step that brings a record, or names one that nobody brought.
+    /// As `consentRecord` would, for the customer of today; any id they ever had finds them.
+    async fn record_consent(&self, step: &Step, record: RecordId, said: &Answer) -> Result<(), ConsentError> {
+        let new = NewConsent {
+            customer: CustomerId(record.0),
+            purpose: said.purpose.clone(),
+            channel: Some(said.channel.clone()),
+            answer: said.answer,
+            evidence: None,
+            at: step.at,
+        };
+        consents::record(self.services, &self.doer.actor, &new).await.map(drop)
+    }
+
+    /// None: for a step that brings a record or an answer, or names a record that nobody brought.
     fn decision(&self, deed: &Deed, records: &BTreeMap<&str, RecordId>) -> Option<Decision> {
         let record = |id: &String| records.get(id.as_str()).copied();
         match deed {
-            Deed::Record { .. } => None,
+            Deed::Record { .. } | Deed::Consent { .. } => None,
             Deed::CannotLink { a, b } => Some(Decision::Separate {
                 a: record(a)?,
                 b: record(b)?,
@@ -207,6 +229,47 @@ impl Play<'_> {
             .iter()
             .map(|shown| owners.get(&shown.id).map(CustomerId::to_string))
             .collect();
+        answers.consents = self.consents(of_record).await?;
         Ok(answers)
+    }
+
+    /// What the customers asked about answer, each by all of their records.
+    async fn consents<'r>(
+        &self,
+        of_record: impl Fn(&str) -> Option<&'r CustomerId>,
+    ) -> Result<Vec<Option<ConsentAnswer>>, crate::store::StoreError> {
+        let asked = &self.scenario.expected.consents;
+        let wanted: BTreeSet<CustomerId> = asked
+            .iter()
+            .filter_map(|asked| of_record(&asked.customer_of))
+            .copied()
+            .collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let db = self.services.store.reader();
+        let records = identity_store::records_of(db, &wanted.into_iter().collect::<Vec<_>>()).await?;
+        let customer_of: HashMap<RecordId, CustomerId> = records.iter().map(|record| (record.id, record.customer)).collect();
+        let ids: Vec<RecordId> = customer_of.keys().copied().collect();
+        let mut said: HashMap<CustomerId, Vec<consent::Consent>> = HashMap::new();
+        for consent in customer_store::consents_of(db, &ids).await? {
+            said.entry(customer_of[&consent.key.record]).or_default().push(consent);
+        }
+        let answers = asked.iter().map(|asked| {
+            let said = said.get(of_record(&asked.customer_of)?)?;
+            let question = consent::Question::new(&asked.purpose, &asked.channel);
+            Some(consent::Answers::of(said).to(&question)?.answer)
+        });
+        Ok(answers.collect())
+    }
+}
+
+fn as_item(said: &Answer) -> ConsentItem {
+    ConsentItem {
+        purpose: said.purpose.clone(),
+        channel: Some(said.channel.clone()),
+        answer: said.answer,
+        evidence: None,
+        at: None,
     }
 }

@@ -12,8 +12,10 @@ fn a_scenario() -> Value {
         {"op": "record", "record_id": "r2", "channel": "call", "ts": "2026-03-01T02:00:00Z", "attributes": {"city": "Bonn"}},
         {"op": "must_link", "a": "r1", "b": "r2", "note": "one person"},
         {"op": "block_value", "type": "email", "value": "a@a.example"},
-        {"op": "record", "record_id": "r1", "channel": "crm", "ts": "2026-03-01T03:00:00Z"}],
-        "expected": {"partition": [["r1", "r2"]], "golden": {"r1": {"city": "Bonn"}},
+        {"op": "record", "record_id": "r1", "channel": "crm", "ts": "2026-03-01T03:00:00Z",
+            "consents": [{"purpose": " Ads ", "channel": "sms", "state": "DENIED"}]},
+        {"op": "consent_record", "customer_of": "r2", "purpose": "A", "state": "GRANTED"}],
+        "expected": {"partition": [["r1", "r2"]], "consents": [{"customer_of": "r2", "purpose": "A", "state": "UNKNOWN"}], "golden": {"r1": {"city": "Bonn"}},
             "redirects": [{"old_id_of": "r2", "resolves_to_customer_of": "r1"}],
             "lookup": [{"type": "email", "value": "b@a.example", "customer_of": "r1"}]}})
 }
@@ -41,6 +43,23 @@ fn a_scenario_is_read_with_its_sources_and_without_blank_values() {
     assert!(
         matches!(&scenario.steps[4].deed, Deed::Record { source, .. } if source == "web"),
         "a redelivery is one"
+    );
+    let Deed::Record { consents, .. } = &scenario.steps[4].deed else {
+        panic!("{:?}", scenario.steps[4]);
+    };
+    let ads = Answer {
+        purpose: "Ads".to_owned(),
+        channel: "SMS".to_owned(),
+        answer: entity::ConsentAnswer::Denied,
+    };
+    assert_eq!(consents, &[ads]);
+    assert!(matches!(&scenario.steps[5].deed, Deed::Consent { said, .. } if said.channel == "ANY"));
+    assert_eq!(
+        (
+            scenario.expected.consents[0].channel.as_str(),
+            scenario.expected.consents[0].state
+        ),
+        ("ANY", None)
     );
 }
 
@@ -85,6 +104,33 @@ fn a_mistake_is_told_with_its_path() {
             "/steps/2/c",
             json!("r1"),
             "steps[2].c: is not known here: there are op, ts, a, b",
+        ),
+        (
+            "/steps/4/consents/0/state",
+            json!("granted"),
+            r#"steps[4].consents[0].state: "granted" is no state"#,
+        ),
+        (
+            "/steps/4/consents/0/channel",
+            json!(" "),
+            "steps[4].consents[0].channel: must have 1 to 255 characters",
+        ),
+        (
+            "/steps/4/consents/0/at",
+            json!("now"),
+            "steps[4].consents[0].at: is not known here",
+        ),
+        ("/steps/5/state", json!("UNKNOWN"), "steps[5].state: nobody answers UNKNOWN"),
+        ("/steps/5/purpose", Value::Null, "steps[5].purpose: is missing"),
+        (
+            "/steps/5/customer_of",
+            json!("r3"),
+            "steps[5].customer_of: no step before brings",
+        ),
+        (
+            "/expected/consents/0/state",
+            Value::Null,
+            "expected.consents[0].state: is missing",
         ),
         ("/steps/3/value", Value::Null, "steps[3].value: is missing"),
         ("/steps", json!({}), "steps: must be a list, this is an object"),
@@ -203,12 +249,14 @@ fn differences_are_told_in_words() {
         golden: BTreeMap::from([(text("r1"), Map::from_iter([(text("city"), json!("Bonn"))]))]),
         redirects: BTreeMap::from([(text("r2"), Some(text("x")))]),
         lookup: vec![Some(text("x"))],
+        consents: vec![None],
     };
     assert_eq!(differences(&scenario.expected, &answers), [""; 0]);
     answers.customers.insert(text("r2"), text("y"));
     answers.golden.clear();
     answers.redirects.insert(text("r2"), Some(text("y")));
     answers.lookup = vec![None];
+    answers.consents = vec![Some(entity::ConsentAnswer::Granted)];
     assert_eq!(
         differences(&scenario.expected, &answers),
         [
@@ -216,6 +264,7 @@ fn differences_are_told_in_words() {
             "golden of r1: city is null, expected \"Bonn\"",
             "redirect: the id first given to r2 finds the customer of {r2}, expected the customer of {r1}",
             "lookup of email \"b@a.example\" finds nobody, expected the customer of {r1}",
+            "consent of r2 to A on ANY: GRANTED, expected UNKNOWN",
         ]
     );
 }

@@ -3,21 +3,24 @@
 //! Promises: one view of the database, whatever is written meanwhile; memory does not grow with it; cells that a spreadsheet would take
 //! for a formula are prefixed with an apostrophe, which an import takes away again.
 
-use super::server::{cannot_open, pending_migrations};
+mod rows;
+
+use self::rows::{Person, Rows};
+use super::server::open_as_it_is;
 use super::settings::Settings;
 use crate::base::{CustomerId, EventId, Ids, Instant, RecordId, SourceId};
 use crate::customer::EventKey;
 use crate::customer::store::whole;
 use crate::graphql::NodeId;
-use crate::identity::RecordTraits;
+use crate::identity::Identifier;
 use crate::identity::store::{self as identity_store, history};
 use crate::ingest;
-use crate::ingest::file::guarded;
-use crate::store::{self, DatabaseOptions, SWEEP_ROWS, StoreError};
-use anyhow::{Context as _, bail};
+use crate::store::{SWEEP_ROWS, StoreError};
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use sea_orm::DatabaseTransaction;
-use serde_json::{Map, Value};
+use entity::customer;
+use sea_orm::{ActiveEnum as _, DatabaseTransaction};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -26,6 +29,10 @@ pub(super) const EXAMPLES: &str = "Examples:
   tributary export customers --format csv --out customers.csv
   tributary export records > records.ndjson
   tributary export events | gzip > events.ndjson.gz
+
+CSV of customers and records has a column for each kind of identifier, identifier.EMAIL or with a namespace
+identifier.EXTERNAL_ID:erp; several values stand in one cell with | between them, a | or \\ within a value behind a \\. NDJSON has
+them as a list: {\"kind\", \"namespace\", \"value\"}.
 
 CSV is safe to open in a spreadsheet: cells that it would take for a formula begin with an apostrophe, which `tributary import`
 takes away again. Everything is personal data, unmasked: keep it accordingly.";
@@ -58,36 +65,23 @@ enum Format {
 }
 
 pub(super) async fn run(settings: &Settings, export: Export) -> anyhow::Result<()> {
-    let options = DatabaseOptions {
-        create: false,
-        ..settings.database_options()
-    };
-    if store::is_missing_file(&options.url) {
-        bail!("there is no database at {}", store::place_of(&options.url));
-    }
-    let store = store::open(&options, Ids::system())
-        .await
-        .with_context(|| cannot_open(&options))?;
-    let pending = pending_migrations(&store).await?;
-    if !pending.is_empty() {
-        bail!(
-            "the schema is {} migrations behind: run `tributary migrate` first",
-            pending.len()
-        );
-    }
+    let store = open_as_it_is(settings, Ids::system()).await?;
     let view = store.snapshot().await?;
     let sink: Box<dyn Write + Send> = match &export.out {
         Some(path) => Box::new(private_file(path)?),
         None => Box::new(std::io::stdout()),
     };
-    let names = match (export.format, export.what) {
-        (Format::Csv, What::Customers | What::Records) => trait_names(&view).await?,
-        _ => Vec::new(),
+    let (traits, identifiers) = match (export.format, export.what) {
+        (Format::Csv, What::Customers | What::Records) => {
+            (trait_names(&view).await?, identity_store::identifier_kinds(&view).await?)
+        }
+        _ => Default::default(),
     };
     let mut writer = Rows {
         sink: BufWriter::with_capacity(64 * 1024, sink),
         is_csv: export.format == Format::Csv,
-        names,
+        traits,
+        identifiers,
     };
     let count = match export.what {
         What::Customers => customers(&view, &mut writer).await?,
@@ -106,66 +100,7 @@ fn private_file(path: &PathBuf) -> anyhow::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.with_context(|| path.display().to_string())
-}
-
-/// Rows on their way out.
-struct Rows {
-    sink: BufWriter<Box<dyn Write + Send>>,
-    is_csv: bool,
-    /// Traits that have columns.
-    names: Vec<String>,
-}
-
-impl Rows {
-    fn head(&mut self, columns: &[&str]) -> std::io::Result<()> {
-        if !self.is_csv {
-            return Ok(());
-        }
-        let fixed = columns.iter().map(|column| (*column).to_owned());
-        let traits = self.names.iter().map(|name| format!("trait.{name}"));
-        let head: Vec<Value> = fixed.chain(traits).map(Value::String).collect();
-        self.cells(&head)
-    }
-
-    /// `fixed`: the columns of the head, under the names they have in JSON.
-    fn row(&mut self, fixed: &[(&str, Value)], traits: Option<Map<String, Value>>) -> std::io::Result<()> {
-        if self.is_csv {
-            let mut cells: Vec<Value> = fixed.iter().map(|(_, value)| value.clone()).collect();
-            let traits = traits.unwrap_or_default();
-            cells.extend(self.names.iter().map(|name| traits.get(name).cloned().unwrap_or_default()));
-            return self.cells(&cells);
-        }
-        let mut object: Map<String, Value> = fixed
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect();
-        if let Some(traits) = traits {
-            object.insert("traits".to_owned(), Value::Object(traits));
-        }
-        serde_json::to_writer(&mut self.sink, &object)?;
-        self.sink.write_all(b"\n")
-    }
-
-    fn cells(&mut self, cells: &[Value]) -> std::io::Result<()> {
-        for (n, cell) in cells.iter().enumerate() {
-            if n > 0 {
-                self.sink.write_all(b",")?;
-            }
-            let text = match cell {
-                Value::Null => continue,
-                Value::String(text) => guarded(text).into_owned(),
-                number @ (Value::Number(_) | Value::Bool(_)) => number.to_string(),
-                other => guarded(&other.to_string()).into_owned(),
-            };
-            if text.contains(['"', ',', '\n', '\r']) || text.starts_with(' ') || text.ends_with(' ') {
-                write!(self.sink, "\"{}\"", text.replace('"', "\"\""))?;
-            } else {
-                self.sink.write_all(text.as_bytes())?;
-            }
-        }
-        self.sink.write_all(b"\r\n")
-    }
+    file.with_context(|| format!("cannot write {}", path.display()))
 }
 
 async fn trait_names(view: &DatabaseTransaction) -> Result<Vec<String>, StoreError> {
@@ -187,6 +122,7 @@ async fn customers(view: &DatabaseTransaction, rows: &mut Rows) -> anyhow::Resul
     let (mut last, mut count) = (None, 0);
     loop {
         let page = whole::customers_after(view, last.as_ref()).await?;
+        let mut identifiers = identifiers_of(view, &page).await?;
         for customer in &page {
             let id = NodeId::Customer(CustomerId(customer.id)).to_id();
             let golden = customer.golden.as_object().cloned().unwrap_or_default();
@@ -195,7 +131,10 @@ async fn customers(view: &DatabaseTransaction, rows: &mut Rows) -> anyhow::Resul
                     ("customer", id.to_string().into()),
                     ("created_at", instant(customer.created_at)),
                 ],
-                Some(golden),
+                Some(Person {
+                    identifiers: identifiers.remove(&CustomerId(customer.id)).unwrap_or_default(),
+                    traits: golden,
+                }),
             )?;
         }
         count += page.len() as u64;
@@ -204,6 +143,29 @@ async fn customers(view: &DatabaseTransaction, rows: &mut Rows) -> anyhow::Resul
         }
         last = page.into_iter().next_back();
     }
+}
+
+/// What the records of customers have shown, each value once, in order of kind and value.
+async fn identifiers_of(
+    view: &DatabaseTransaction,
+    customers: &[customer::Model],
+) -> Result<HashMap<CustomerId, Vec<Identifier>>, StoreError> {
+    let ids: Vec<CustomerId> = customers.iter().map(|customer| CustomerId(customer.id)).collect();
+    let records = identity_store::records_of(view, &ids).await?;
+    let record_ids: Vec<RecordId> = records.iter().map(|record| record.id).collect();
+    let mut shown = identity_store::identifiers_of(view, &record_ids).await?;
+    let mut found: HashMap<CustomerId, Vec<Identifier>> = HashMap::new();
+    for record in &records {
+        found
+            .entry(record.customer)
+            .or_default()
+            .extend(shown.remove(&record.id).unwrap_or_default());
+    }
+    for identifiers in found.values_mut() {
+        identifiers.sort_by(|a, b| (a.kind.to_value(), &a.namespace, &a.value).cmp(&(b.kind.to_value(), &b.namespace, &b.value)));
+        identifiers.dedup_by_key(|identifier| identifier.id);
+    }
+    Ok(found)
 }
 
 async fn source_keys(view: &DatabaseTransaction) -> Result<HashMap<SourceId, String>, StoreError> {
@@ -220,8 +182,8 @@ async fn records(view: &DatabaseTransaction, rows: &mut Rows) -> anyhow::Result<
         let ids: Vec<RecordId> = page.iter().map(|key| RecordId(key.id)).collect();
         let mut stored = identity_store::records(view, &ids).await?;
         stored.sort_by_key(|record| record.id);
+        let mut identifiers = identity_store::identifiers_of(view, &ids).await?;
         for record in &stored {
-            let traits: &RecordTraits = &record.traits;
             rows.row(
                 &[
                     ("source", sources.get(&record.source).cloned().into()),
@@ -229,7 +191,10 @@ async fn records(view: &DatabaseTransaction, rows: &mut Rows) -> anyhow::Result<
                     ("customer", NodeId::Customer(record.customer).to_id().to_string().into()),
                     ("first_seen", instant(record.arrival)),
                 ],
-                Some(traits.values()),
+                Some(Person {
+                    identifiers: identifiers.remove(&record.id).unwrap_or_default(),
+                    traits: record.traits.values(),
+                }),
             )?;
         }
         count += stored.len() as u64;
