@@ -619,7 +619,9 @@ async fn a_taken_port_is_named() {
     let (out, err, code) = run(&url, &["serve", "--bind", &address]);
     assert_eq!((out.as_str(), code), ("", Some(1)));
     assert!(
-        err.contains(&format!("tributary: cannot listen on {address}: Address already in use")),
+        err.contains(&format!(
+            "tributary: cannot listen on {address}: another program listens there; choose another port"
+        )),
         "{err}"
     );
     std::fs::remove_dir_all(directory).unwrap();
