@@ -93,6 +93,11 @@ impl Actor {
         Self(name.into())
     }
 
+    /// Whoever sits at the command line.
+    pub fn cli() -> Self {
+        Self::new("cli")
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

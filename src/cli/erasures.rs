@@ -1,8 +1,8 @@
 //! `tributary erasures`: the ledger of who was erased, written out and carried out again; and files without what was deleted.
 
-use super::commands::cli_actor;
-use super::server::{cannot_open, open_store, pending_migrations};
+use super::server::{open_as_it_is, open_store};
 use super::settings::Settings;
+use crate::access::Actor;
 use crate::base::{Clock, Ids};
 use crate::identity::RulesDirectory;
 use crate::identity::store::ledger;
@@ -10,7 +10,7 @@ use crate::job::{Runner, with};
 use crate::pipeline::Services;
 use crate::pipeline::erase::tables::TABLES;
 use crate::pipeline::erase::{self, Entry, Head, Line, Replayed, line};
-use crate::store::{self, DatabaseOptions};
+use crate::store;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use std::io::{BufWriter, Write as _};
@@ -56,23 +56,7 @@ pub(super) async fn run(settings: &Settings, command: &ErasuresCommand) -> anyho
 }
 
 async fn export(settings: &Settings) -> anyhow::Result<()> {
-    let options = DatabaseOptions {
-        create: false,
-        ..settings.database_options()
-    };
-    if store::is_missing_file(&options.url) {
-        bail!("there is no database at {}", store::place_of(&options.url));
-    }
-    let store = store::open(&options, Ids::system())
-        .await
-        .with_context(|| cannot_open(&options))?;
-    let pending = pending_migrations(&store).await?;
-    if !pending.is_empty() {
-        bail!(
-            "the schema is {} migrations behind: run `tributary migrate` first",
-            pending.len()
-        );
-    }
+    let store = open_as_it_is(settings, Ids::system()).await?;
     let view = store.snapshot().await?;
     let mut out = BufWriter::new(std::io::stdout());
     writeln!(out, "{}", line(&Line::Head(Head::new(store.hash_key(), Clock::System.now()))))?;
@@ -118,7 +102,7 @@ async fn replay(settings: &Settings, file: &Path) -> anyhow::Result<()> {
     let (mut again, mut before) = (0, 0);
     let (mut customers, mut records, mut lifted) = (0, 0, 0);
     for (n, entry) in entries.iter().enumerate() {
-        let replayed = erase::replay(&services, &cli_actor(), entry, Some(n) == last)
+        let replayed = erase::replay(&services, &Actor::cli(), entry, Some(n) == last)
             .await
             .with_context(|| format!("the erasure {}; those before it were carried out, and stay so", entry.erasure))?;
         match replayed {
@@ -169,14 +153,7 @@ async fn replay(settings: &Settings, file: &Path) -> anyhow::Result<()> {
 }
 
 async fn vacuum(settings: &Settings) -> anyhow::Result<()> {
-    let options = DatabaseOptions {
-        create: false,
-        ..settings.database_options()
-    };
-    if store::is_missing_file(&options.url) {
-        bail!("there is no database at {}", store::place_of(&options.url));
-    }
-    let store = open_store(settings, Ids::system()).await?;
+    let store = open_as_it_is(settings, Ids::system()).await?;
     let is_whole = if store.is_postgres() {
         for table in TABLES.iter().map(|table| table.name).chain([STATISTICS]) {
             store.write_anew(table).await.with_context(|| table.to_owned())?;

@@ -51,7 +51,7 @@ fn instant(text: &str) -> Result<Instant, String> {
 }
 
 pub(super) async fn run(store: &Store, command: KeyCommand) -> anyhow::Result<()> {
-    let (now, actor) = (Clock::System.now(), Actor::new("cli"));
+    let (now, actor) = (Clock::System.now(), Actor::cli());
     match command {
         KeyCommand::Create {
             name,

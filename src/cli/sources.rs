@@ -64,7 +64,7 @@ pub(super) async fn run(store: &Store, command: SourceCommand) -> anyhow::Result
                 max_batch_bytes: add.max_batch_bytes,
                 review_aliases: false,
             };
-            let made = ingest::source::create(store, Clock::System.now(), &Actor::new("cli"), new).await?;
+            let made = ingest::source::create(store, Clock::System.now(), &Actor::cli(), new).await?;
             say!("source    {}", made.source.key);
             say!("write key {}", made.write_key.unwrap_or_default());
             say!("Keep the write key: it is not shown again.");

@@ -117,7 +117,7 @@ impl Feeder<'_> {
         });
         let (services, source, dry_run) = (self.services.clone(), self.sender.source, self.tried_out.is_some());
         tokio::spawn(async move {
-            let actor = Actor::new("cli");
+            let actor = Actor::cli();
             while let Some(batch) = received.recv().await {
                 let rows: Vec<Input> = batch.iter().map(|(_, input)| input.clone()).collect();
                 let stored = inputs::import(&services.store, services.now(), &actor, source, &rows, dry_run).await;
