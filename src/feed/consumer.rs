@@ -13,7 +13,9 @@ use sea_orm::{ConnectionTrait, Statement};
 pub async fn place_of(db: &impl ConnectionTrait, name: &str) -> Result<Option<Place>, StoreError> {
     let sql = "SELECT position, n, k, tag FROM consumer WHERE name = $1";
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [name.into()]);
-    let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
+    let Some(row) = db.query_one_raw(statement).await? else {
+        return Ok(None);
+    };
     let narrow = |index: usize| -> Result<u32, StoreError> {
         let number: i64 = row.try_get_by_index(index)?;
         u32::try_from(number).map_err(|_| StoreError::Corrupt("the place of a consumer".to_owned()))
@@ -43,7 +45,9 @@ pub async fn ack(db: &impl ConnectionTrait, name: &str, place: Place, now: Insta
                ON CONFLICT (name) DO UPDATE SET position = excluded.position, n = excluded.n, k = excluded.k, tag = excluded.tag,
                  updated_at = excluded.updated_at
                WHERE (consumer.position, consumer.n, consumer.k) < (excluded.position, excluded.n, excluded.k) RETURNING name";
-    let moved = db.query_one_raw(Statement::from_sql_and_values(backend, sql, values())).await?;
+    let moved = db
+        .query_one_raw(Statement::from_sql_and_values(backend, sql, values()))
+        .await?;
     if moved.is_none() {
         let sql = "UPDATE consumer SET updated_at = $2 WHERE name = $1";
         let statement = Statement::from_sql_and_values(backend, sql, [name.into(), now.micros().into()]);

@@ -6,7 +6,7 @@
 //! Owns `change`, `change_tx`, `consumer`.
 //!
 //! `append` writes; `stamp` gives positions on PostgreSQL; `read` answers rows behind a place, of which `ring` keeps the latest; `reader`
-//! is one reader on its way, with its filter; `cursor` is a place as clients keep it; `consumer` keeps places of named readers;
+//! is one reader on its way, with its filter, and `tail` one that stays; `cursor` is a place as clients keep it; `consumer` keeps places of named readers;
 //! `retention` lets old rows go; `wake` passes the word between instances. The loops that run them are in `worker`.
 
 mod append;
@@ -19,6 +19,7 @@ pub mod retention;
 mod ring;
 mod row;
 mod stamp;
+mod tail;
 mod wake;
 
 pub use append::{Change, Log, TransactionId};
@@ -29,4 +30,5 @@ pub use redact::{redact_all, redact_customers};
 pub use retention::Retention;
 pub use row::{Body, Row};
 pub use stamp::Stamper;
+pub use tail::Tail;
 pub use wake::Wake;

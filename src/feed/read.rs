@@ -139,7 +139,10 @@ impl Feed {
     pub async fn bounds(&self) -> Result<Bounds, StoreError> {
         let store = &self.0.store;
         let sql = "SELECT l.value, t.tx_id FROM lease l LEFT JOIN change_tx t ON t.position = l.value WHERE l.name = 'retention'";
-        let row = store.reader().query_one_raw(Statement::from_string(store.backend(), sql)).await?;
+        let row = store
+            .reader()
+            .query_one_raw(Statement::from_string(store.backend(), sql))
+            .await?;
         let floor = match row {
             Some(row) => match (row.try_get_by_index::<i64>(0)?, row.try_get_by_index::<Option<Uuid>>(1)?) {
                 (position, Some(transaction)) => Place::behind(position, transaction),
@@ -154,7 +157,10 @@ impl Feed {
     async fn read_head(&self) -> Result<Place, StoreError> {
         let store = &self.0.store;
         let sql = "SELECT position, tx_id FROM change_tx WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1";
-        let row = store.reader().query_one_raw(Statement::from_string(store.backend(), sql)).await?;
+        let row = store
+            .reader()
+            .query_one_raw(Statement::from_string(store.backend(), sql))
+            .await?;
         Ok(match row {
             Some(row) => Place::behind(row.try_get_by_index(0)?, row.try_get_by_index(1)?),
             None => Place::BEGINNING,
@@ -334,7 +340,10 @@ impl Feed {
     async fn is_older_than_the_log(&self, transaction: Uuid) -> Result<bool, StoreError> {
         let store = &self.0.store;
         let sql = "SELECT t.tx_id FROM lease l JOIN change_tx t ON t.position = l.value WHERE l.name = 'retention'";
-        let row = store.reader().query_one_raw(Statement::from_string(store.backend(), sql)).await?;
+        let row = store
+            .reader()
+            .query_one_raw(Statement::from_string(store.backend(), sql))
+            .await?;
         let floor: Option<Uuid> = row.map(|row| row.try_get_by_index(0)).transpose()?;
         Ok(transaction.get_version_num() == 7 && floor.is_some_and(|floor| transaction < floor))
     }

@@ -238,7 +238,11 @@ impl Reader {
         let Some(body) = &row.body else { return false };
         let is_move = body.topic == Topic::Identity || body.topic == Topic::Customer && body.op != ChangeOp::Updated;
         let is_theirs = || {
-            let named = [Some(body.entity), body.customer.map(|customer| customer.0), body.record.map(|record| record.0)];
+            let named = [
+                Some(body.entity),
+                body.customer.map(|customer| customer.0),
+                body.record.map(|record| record.0),
+            ];
             named.into_iter().flatten().any(|id| self.ids.contains(&id))
         };
         is_move && is_theirs()

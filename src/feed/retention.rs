@@ -66,8 +66,12 @@ async fn prune_under(store: &Store, lease: &Lease, now: Instant, limit: Limit, m
             .transact(|tx, _| {
                 let lease = lease.clone();
                 Box::pin(async move {
-                    let Some(floor) = lease.hold(tx, now, LEASE).await? else { return Ok(None) };
-                    let Some(chunk) = chunk(tx, floor, limit, surplus).await? else { return Ok(None) };
+                    let Some(floor) = lease.hold(tx, now, LEASE).await? else {
+                        return Ok(None);
+                    };
+                    let Some(chunk) = chunk(tx, floor, limit, surplus).await? else {
+                        return Ok(None);
+                    };
                     remove(tx, floor, chunk.last).await?;
                     lease.keep(tx, chunk.last).await?;
                     Ok::<_, StoreError>(Some((chunk.last - floor, chunk.rows)))
@@ -130,7 +134,10 @@ async fn surplus(store: &Store, keep: u64) -> Result<i64, StoreError> {
     let sql = format!(
         "SELECT {sum} FROM change_tx t WHERE t.position > COALESCE((SELECT value FROM lease WHERE name = '{LEASE_NAME}'), 0)"
     );
-    let row = store.reader().query_one_raw(Statement::from_string(store.backend(), sql)).await?;
+    let row = store
+        .reader()
+        .query_one_raw(Statement::from_string(store.backend(), sql))
+        .await?;
     let count = row.map(|row| row.try_get_by_index::<Option<i64>>(0)).transpose()?.flatten();
     Ok((count.unwrap_or(0) - i64::try_from(keep).unwrap_or(i64::MAX)).max(0))
 }

@@ -26,16 +26,19 @@ pub struct Ring {
 impl Ring {
     /// Forgets everything; what comes next begins behind this position.
     pub fn reset(&mut self, base: i64) {
-        *self = Self {
-            base,
-            ..Self::default()
-        };
+        *self = Self { base, ..Self::default() };
     }
 
     pub fn push(&mut self, rows: &[Arc<Row>]) {
-        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            return;
+        };
         // A look that failed half-way is repeated.
-        while self.rows.back().is_some_and(|row| (row.position, row.n) >= (first.position, first.n)) {
+        while self
+            .rows
+            .back()
+            .is_some_and(|row| (row.position, row.n) >= (first.position, first.n))
+        {
             let row = self.rows.pop_back().expect("it has a back");
             self.bytes -= row.size;
         }

@@ -75,12 +75,7 @@ impl Lease {
     /// Keeps another value; `hold` comes before it in the same transaction.
     pub async fn keep(&self, tx: &DatabaseTransaction, value: i64) -> Result<(), StoreError> {
         let sql = "UPDATE lease SET value = $4 WHERE name = $1 AND holder = $2 AND fence = $3";
-        let values = [
-            self.name.into(),
-            self.holder.as_str().into(),
-            self.fence.into(),
-            value.into(),
-        ];
+        let values = [self.name.into(), self.holder.as_str().into(), self.fence.into(), value.into()];
         tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values))
             .await?;
         Ok(())

@@ -44,9 +44,14 @@ pub fn start(services: &Services, options: FeedOptions) -> FeedLoops {
     spawn(Box::pin(until(stopped.clone(), read_tail(feed.clone()))));
     if let Some(wake) = Wake::new(&options.redis_url, &feed) {
         let (teller, commits, heads) = (wake.clone(), services.store.commits(), stamped.subscribe());
-        spawn(Box::pin(until(stopped.clone(), async move { teller.tell(commits, heads).await })));
+        spawn(Box::pin(until(
+            stopped.clone(),
+            async move { teller.tell(commits, heads).await },
+        )));
         let listening = feed.clone();
-        spawn(Box::pin(until(stopped.clone(), async move { wake.listen(&listening, &committed).await })));
+        spawn(Box::pin(until(stopped.clone(), async move {
+            wake.listen(&listening, &committed).await
+        })));
     }
     if services.store.is_postgres() {
         let stamper = Stamper::new(services.store.clone(), holder.clone());
