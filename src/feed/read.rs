@@ -120,9 +120,13 @@ impl Feed {
         self.0.hints.subscribe()
     }
 
-    /// Whether anybody waits for news.
+    /// How many wait for news.
+    pub fn listeners(&self) -> usize {
+        self.0.head.receiver_count()
+    }
+
     pub fn has_listeners(&self) -> bool {
-        self.0.head.receiver_count() > 0
+        self.listeners() > 0
     }
 
     /// A place as readers keep it.
@@ -240,15 +244,17 @@ impl Feed {
         }
     }
 
-    /// Reads what is new at the end of the log and announces it. Without anybody who listens only the end itself is read.
-    pub async fn look(&self) -> Result<(), StoreError> {
+    /// Reads what is new at the end of the log and announces it; answers when the newest of what it read was recorded. Without anybody who
+    /// listens only the end itself is read.
+    pub async fn look(&self) -> Result<Option<Instant>, StoreError> {
         let _one_at_a_time = self.0.looking.lock().await;
         let mut known = self.head().position;
         if known == 0 || !self.has_listeners() {
             let head = self.read_head().await?;
             self.begin_at(head);
-            return Ok(());
+            return Ok(None);
         }
+        let mut newest = None;
         let (mut position, mut n) = (known + 1, 0);
         loop {
             let rows = rows_from(&self.0.store, position, n.into()).await?;
@@ -257,10 +263,11 @@ impl Feed {
                 let head = self.read_head().await?;
                 if head.position - known > MAX_CATCH_UP {
                     self.begin_at(head);
-                    return Ok(());
+                    return Ok(None);
                 }
             }
             let whole = rows.iter().rev().find(|row| row.is_last()).cloned();
+            newest = Some(last.recorded_at);
             self.ring().push(&rows);
             (position, n) = match last.is_last() {
                 true => (last.position + 1, 0),
@@ -276,14 +283,14 @@ impl Feed {
         }
         self.ring().trim();
         metrics::gauge!("tributary_feed_head_position").set(as_float(known));
-        Ok(())
+        Ok(newest)
     }
 
     /// Looks now, where nobody else does for want of listeners.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         match self.has_listeners() {
             true => Ok(()),
-            false => self.look().await,
+            false => self.look().await.map(|_| ()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The loops of the change log: its tail is read, transactions get their positions, old rows go, instances pass the word.
 
-use crate::base::Stopwatch;
-use crate::feed::{Feed, Retention, Stamper, Wake, retention};
+use crate::base::{Instant, Stopwatch};
+use crate::feed::{Retention, Stamper, Wake, retention};
 use crate::pipeline::Services;
 use crate::store::in_background;
 use std::time::Duration;
@@ -12,6 +12,9 @@ use tokio::task::JoinHandle;
 const LOOKED_EVERY: Duration = Duration::from_millis(500);
 /// Looks at the tail are at least so far apart, so that a burst of commits is read in few of them.
 const BREATH: Duration = Duration::from_millis(2);
+/// Each of many readers costs its share of a batch, however small: they get fewer and larger ones.
+const BREATH_OF_READER: Duration = Duration::from_micros(50);
+const LONGEST_BREATH: Duration = Duration::from_millis(50);
 /// After one look at what is due the next waits at least so long, and so many times what that one took.
 const PRUNED_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_RESTS: f64 = 50.0;
@@ -41,7 +44,7 @@ pub fn start(services: &Services, options: FeedOptions) -> FeedLoops {
     let mut spawn = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         tasks.push(tokio::spawn(in_background(work)));
     };
-    spawn(Box::pin(until(stopped.clone(), read_tail(feed.clone()))));
+    spawn(Box::pin(until(stopped.clone(), read_tail(services.clone()))));
     if let Some(wake) = Wake::new(&options.redis_url, &feed) {
         let (teller, commits, heads) = (wake.clone(), services.store.commits(), stamped.subscribe());
         spawn(Box::pin(until(
@@ -83,22 +86,33 @@ async fn until(mut stopped: watch::Receiver<bool>, work: impl Future<Output = ()
 }
 
 /// Reads what is new. On SQLite a commit is a word, on PostgreSQL what the stamper has done.
-async fn read_tail(feed: Feed) {
+async fn read_tail(services: Services) {
+    let feed = &services.feed;
     let mut commits = feed.store().commits();
     let mut hints = feed.hints();
+    let lag = metrics::gauge!("tributary_feed_lag_seconds");
     loop {
         commits.borrow_and_update();
         hints.borrow_and_update();
-        if let Err(error) = feed.look().await {
-            tracing::warn!(%error, "reading the change log");
+        match feed.look().await {
+            Ok(Some(newest)) => lag.set(seconds_between(newest, services.now())),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "reading the change log"),
         }
+        let of_readers = BREATH_OF_READER * u32::try_from(feed.listeners()).unwrap_or(u32::MAX).min(10_000);
+        tokio::time::sleep(of_readers.clamp(BREATH, LONGEST_BREATH)).await;
         let is_told = !feed.store().is_postgres() && feed.has_listeners();
         tokio::select! {
-            _ = commits.changed(), if is_told => tokio::time::sleep(BREATH).await,
+            _ = commits.changed(), if is_told => {}
             _ = hints.changed() => {}
             () = tokio::time::sleep(LOOKED_EVERY) => {}
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric")]
+fn seconds_between(since: Instant, now: Instant) -> f64 {
+    (now.micros() - since.micros()).max(0) as f64 / 1e6
 }
 
 /// Stamps as soon as somebody committed.

@@ -318,7 +318,7 @@ on_both! {
         assert_eq!(seen["customers"]["nodes"], json!([{"id": into}]));
         let code = async |transaction: &str| {
             let query = format!(r#"{{ customer(id: "{into}", atLeast: "{transaction}") {{ id }} }}"#);
-            app.graphql(super::support::app::ADMIN_KEY, json!({"query": query})).await.1["errors"][0]["extensions"]["code"].clone()
+            app.graphql(crate::support::app::ADMIN_KEY, json!({"query": query})).await.1["errors"][0]["extensions"]["code"].clone()
         };
         let began = std::time::Instant::now();
         assert_eq!(code(&Uuid::from_u128(7).to_string()).await, "NOT_YET");

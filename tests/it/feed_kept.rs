@@ -59,7 +59,7 @@ on_both! {
         for bad in ["", "nonsense", &good[1..], &URL_SAFE_NO_PAD.encode(&bytes)] {
             assert_eq!(refused(&app, bad).await.0, "CURSOR_INVALID", "{bad}");
             let query = format!(r#"{{ changes(start: {{ after: "{bad}" }}) {{ cursor }} }}"#);
-            let (_, body) = app.graphql(super::support::app::ADMIN_KEY, json!({"query": query})).await;
+            let (_, body) = app.graphql(crate::support::app::ADMIN_KEY, json!({"query": query})).await;
             assert_eq!(body["errors"][0]["extensions"]["code"], "CURSOR_INVALID");
         }
         app.stop().await;
