@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 /// When the end of the log is further away than so many positions, the tail begins anew there instead of reading up to it.
-const MAX_CATCH_UP: i64 = 4 * PAGE_ROWS as i64;
+const MAX_CATCH_UP: i64 = 4_000;
 /// Transactions recorded around one instant are in no order; so many are looked at to find the first of them.
 const AROUND_INSTANT: usize = 1_000;
 

@@ -286,6 +286,28 @@ on_both! {
         app.stop().await;
     }
 
+    async fn of_who_was_erased_it_says_that_something_changed_and_no_more(app: TestApp) {
+        let key = app.source("web", "WEB").await;
+        app.batch(&key, json!([person(1, "Oslo"), view(1, "v"), order(1, "A1"), person(2, "Rome")])).await;
+        let (gone, stays) = (customer(&app, 1).await, customer(&app, 2).await);
+        let query = "mutation($input: CustomerEraseInput!) { customerErase(input: $input) { userErrors { message } } }";
+        let answer = app.ask_with(query, json!({"input": {"id": gone, "reason": "they asked"}})).await;
+        assert_eq!(answer["customerErase"]["userErrors"], json!([]));
+        app.run_due_jobs().await;
+        settle(&app).await;
+        let all = paged(&app, 100).await;
+        assert!(!json!(all).to_string().contains("u1@example.com"));
+        let redacted: Vec<&Value> = all.iter().filter(|change| change["redacted"] == true).collect();
+        let topics: BTreeSet<&str> = redacted.iter().map(|change| change["topic"].as_str().unwrap()).collect();
+        assert_eq!(topics, BTreeSet::from(["CUSTOMER", "EVENT", "PURCHASE"]));
+        for change in redacted {
+            assert_eq!((&change["before"], &change["after"]), (&Value::Null, &Value::Null), "{change}");
+        }
+        let of_other = all.iter().find(|change| change["entityId"] == json!(stays)).unwrap();
+        assert_eq!((&of_other["redacted"], &of_other["after"]["city"]), (&json!(false), &json!("Rome")));
+        app.stop().await;
+    }
+
     async fn a_subscription_asks_for_one_field_and_within_bounds(app: TestApp) {
         for (query, code) in [
             ("subscription { a: changes(start: {fromNow: true}) { cursor } b: changes(start: {fromNow: true}) { cursor } }", None),

@@ -155,6 +155,41 @@ on_both! {
         app.stop().await;
     }
 
+    async fn a_reader_far_behind_reads_everything_once_and_fast(app: TestApp) {
+        const COUNT: i64 = 30_000;
+        fill(&app, 1).await;
+        let begun = head(&app).await;
+        let store = &app.server.services.store;
+        let (id, json) = match store.is_postgres() {
+            true => ("lpad(to_hex(i), 32, '0')::uuid", "::jsonb"),
+            false => ("unhex(printf('%032x', i))", ""),
+        };
+        let numbers = format!("WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < {COUNT})");
+        tamper(&app, &format!(
+            "{numbers} INSERT INTO change (tx_id, n, topic, op, entity_id, rev, occurred_at, changed)
+             SELECT {id}, 0, 12, 2, {id}, i, 0, '{{\"city\": [\"Oslo\", \"Rome\"], \"email\": [null, \"ada@example.com\"]}}'{json} FROM s"
+        )).await;
+        tamper(&app, &format!(
+            "{numbers} INSERT INTO change_tx (tx_id, ordinal, position, row_count, recorded_at, actor)
+             SELECT {id}, {0} + i, {0} + i, 1, 0, 'cli' FROM s", begun.position
+        )).await;
+        tamper(&app, &format!("UPDATE lease SET value = {} WHERE name = 'stamper'", begun.position + COUNT)).await;
+        let feed = &app.server.services.feed;
+        let mut reader = tributary::feed::Reader::open(feed.clone(), begun, tributary::feed::Filter::default()).await.unwrap();
+        let watch = std::time::Instant::now();
+        let mut expected = 1;
+        while expected <= COUNT {
+            for entry in reader.next(100).await.unwrap().entries {
+                assert_eq!(entry.body().rev, expected);
+                expected += 1;
+            }
+        }
+        let rate = f64::from(i32::try_from(COUNT).unwrap()) / watch.elapsed().as_secs_f64();
+        println!("{rate:.0} changes a second");
+        assert!(rate > 2_000.0, "a debug build on a busy machine does {rate}");
+        app.stop().await;
+    }
+
     async fn after_a_restore_older_cursors_say_so(app: TestApp) {
         fill(&app, 5).await;
         let feed = app.server.services.feed.clone();
