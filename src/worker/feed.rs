@@ -53,7 +53,7 @@ pub fn start(services: &Services, options: FeedOptions) -> FeedLoops {
         )));
         let listening = feed.clone();
         spawn(Box::pin(until(stopped.clone(), async move {
-            wake.listen(&listening, &committed).await
+            wake.listen(&listening, &committed).await;
         })));
     }
     if services.store.is_postgres() {

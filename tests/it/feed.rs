@@ -110,7 +110,7 @@ on_both! {
         let topics: BTreeSet<&str> = later.iter().map(|change| change["topic"].as_str().unwrap()).collect();
         assert_eq!(topics, BTreeSet::from(["CONSENT", "CUSTOMER", "EVENT", "IDENTITY", "PURCHASE"]));
         let events: Vec<&Value> = later.iter().filter(|change| change["topic"] == "EVENT").collect();
-        assert_eq!(events.len() as i64, app.count("event").await);
+        assert_eq!(i64::try_from(events.len()).unwrap(), app.count("event").await);
         let of_view = events.iter().find(|change| change["after"]["name"] == "Product Viewed").unwrap();
         assert_eq!(of_view["after"]["properties"], json!({"secret": "sauce"}));
         assert_eq!(of_view["occurredAt"], "2026-05-02T10:00:00Z");
