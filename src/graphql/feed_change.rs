@@ -60,42 +60,42 @@ impl ChangeNode {
             entity::Topic::Service => ("Case", body.entity.into()),
         }
     }
+}
 
-    /// The event that it is, unless its record was erased.
-    async fn event(&self, ctx: &Context<'_>) -> Result<Option<Event>> {
-        let (Some(id), Some(record)) = (self.entry.event, self.entry.body().record) else {
-            return Ok(None);
+/// The event that it is, unless its record was erased.
+async fn event_of(ctx: &Context<'_>, entry: &Entry) -> Result<Option<Event>> {
+    let (Some(id), Some(record)) = (entry.event, entry.body().record) else {
+        return Ok(None);
+    };
+    let asked = (ask(ctx, RecordOf(record)), ask(ctx, EventOf(EventKey { record, id })));
+    let (record, event) = futures_util::future::try_join(asked.0, asked.1).await?;
+    Ok(event.filter(|_| record.is_some()))
+}
+
+/// One side of what changed: the values before, or those after; none where there are none.
+async fn side_of(ctx: &Context<'_>, entry: &Entry, side: usize) -> Result<Option<Value>> {
+    let mut values = Map::new();
+    for (name, pair) in &entry.body().changed {
+        let value = pair.get(side).unwrap_or(&Value::Null);
+        let value = match entry.body().topic {
+            // What a visitor sees of a customer, everybody may who sees the trait it comes from.
+            entity::Topic::Customer => match name.as_str() {
+                "mergedInto" => global(value, |id| NodeId::Customer(CustomerId(id))),
+                "erased" => value.clone(),
+                _ => personal::of_trait(ctx, name, value.clone()).await?,
+            },
+            entity::Topic::Identity => match name.as_str() {
+                "revokes" => global(value, |id| NodeId::Decision(DecisionId(id))),
+                _ => with_global_ids("", value),
+            },
+            entity::Topic::Consent | entity::Topic::Purchase | entity::Topic::Metric => value.clone(),
+            // Of the others nobody knows yet how personal they are.
+            _ => personal::json(ctx, value)?,
         };
-        let asked = (ask(ctx, RecordOf(record)), ask(ctx, EventOf(EventKey { record, id })));
-        let (record, event) = futures_util::future::try_join(asked.0, asked.1).await?;
-        Ok(event.filter(|_| record.is_some()))
+        values.insert(name.clone(), value);
     }
-
-    /// One side of what changed: the values before, or those after; none where there are none.
-    async fn side(&self, ctx: &Context<'_>, side: usize) -> Result<Option<Value>> {
-        let mut values = Map::new();
-        for (name, pair) in &self.entry.body().changed {
-            let value = pair.get(side).unwrap_or(&Value::Null);
-            let value = match self.entry.body().topic {
-                // What a visitor sees of a customer, everybody may who sees the trait it comes from.
-                entity::Topic::Customer => match name.as_str() {
-                    "mergedInto" => global(value, |id| NodeId::Customer(CustomerId(id))),
-                    "erased" => value.clone(),
-                    _ => personal::of_trait(ctx, name, value.clone()).await?,
-                },
-                entity::Topic::Identity => match name.as_str() {
-                    "revokes" => global(value, |id| NodeId::Decision(DecisionId(id))),
-                    _ => with_global_ids("", value),
-                },
-                entity::Topic::Consent | entity::Topic::Purchase | entity::Topic::Metric => value.clone(),
-                // Of the others nobody knows yet how personal they are.
-                _ => personal::json(ctx, value)?,
-            };
-            values.insert(name.clone(), value);
-        }
-        let is_empty = values.values().all(Value::is_null);
-        Ok((!is_empty).then_some(Value::Object(values)))
-    }
+    let is_empty = values.values().all(Value::is_null);
+    Ok((!is_empty).then_some(Value::Object(values)))
 }
 
 /// As the schema has it.
@@ -175,7 +175,7 @@ impl ChangeNode {
 
     /// When it happened in life.
     async fn occurred_at(&self, ctx: &Context<'_>) -> Result<DateTime> {
-        let event = self.event(ctx).await?;
+        let event = event_of(ctx, &self.entry).await?;
         Ok(DateTime(
             event.map_or(self.entry.body().occurred_at, |event| event.occurred_at),
         ))
@@ -199,16 +199,16 @@ impl ChangeNode {
         if self.entry.event.is_some() || self.entry.body().op == ChangeOp::Created {
             return None;
         }
-        self.side(ctx, 0).await.map(|value| value.map(Json)).transpose()
+        side_of(ctx, &self.entry, 0).await.map(|value| value.map(Json)).transpose()
     }
 
     /// What these fields are since, masked where the key may not see it; null when there is nothing left, or it is redacted.
     async fn after(&self, ctx: &Context<'_>) -> Option<Result<Json<Value>>> {
         let found = async {
             if self.entry.event.is_none() {
-                return self.side(ctx, 1).await;
+                return side_of(ctx, &self.entry, 1).await;
             }
-            let Some(event) = self.event(ctx).await? else {
+            let Some(event) = event_of(ctx, &self.entry).await? else {
                 return Ok(None);
             };
             Ok(Some(json!({
@@ -225,7 +225,7 @@ impl ChangeNode {
     /// Whether it was about somebody who was erased, so that what it said is gone.
     async fn redacted(&self, ctx: &Context<'_>) -> Result<bool> {
         match self.entry.event {
-            Some(_) => Ok(self.event(ctx).await?.is_none()),
+            Some(_) => Ok(event_of(ctx, &self.entry).await?.is_none()),
             None => Ok(self.entry.body().redacted),
         }
     }
