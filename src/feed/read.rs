@@ -155,6 +155,10 @@ impl Feed {
             None => Place::BEGINNING,
         };
         let head = self.read_head().await?.max(floor);
+        // While nobody listened the end was seldom looked at, and a reader that begins now must not take an old one for it.
+        if head > self.head() {
+            self.look().await?;
+        }
         Ok(Bounds { floor, head })
     }
 

@@ -216,6 +216,17 @@ on_both! {
         app.stop().await;
     }
 
+    async fn a_reader_that_begins_behind_a_quiet_time_is_not_told_that_there_is_nothing(app: TestApp) {
+        let store = &app.server.services.store;
+        for n in 0..40 {
+            write(store, 1, n, false).await.unwrap();
+            settle(&app).await;
+            let written = usize::try_from(n + 1).unwrap();
+            assert_eq!(Listener::to(&app, "fromBeginning: true", "topics: [ACCOUNT]", 100).changes().await.len(), written);
+        }
+        app.stop().await;
+    }
+
     async fn what_waits_is_told_by_its_age(app: TestApp) {
         let key = app.source("web", "WEB").await;
         live(&app, &key).await;
