@@ -26,6 +26,7 @@ mod resolve;
 #[path = "../ingest/server.rs"]
 mod server;
 #[path = "../../tests/it/support/servers.rs"]
+#[expect(dead_code, reason = "the tests have a Redis, too")]
 mod servers;
 mod share;
 #[path = "../ingest/workload.rs"]

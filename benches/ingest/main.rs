@@ -19,6 +19,7 @@ mod raw;
 mod report;
 mod server;
 #[path = "../../tests/it/support/servers.rs"]
+#[expect(dead_code, reason = "the tests have a Redis, too")]
 mod servers;
 mod workload;
 

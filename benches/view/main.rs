@@ -21,6 +21,7 @@ mod packages;
 mod rivals;
 mod seed;
 #[path = "../../tests/it/support/servers.rs"]
+#[expect(dead_code, reason = "the tests have a Redis, too")]
 mod servers;
 
 use base64::Engine as _;

@@ -23,6 +23,7 @@ mod m20261122_000012_timeline;
 mod m20261122_000013_lists;
 mod m20261122_000014_rates_and_spend;
 mod m20261122_000015_subject_keys;
+mod m20261122_000016_feed;
 mod m20261122_000018_ledger;
 
 /// How a table would be spread over several database servers.
@@ -35,10 +36,12 @@ pub enum Distribution {
 }
 
 /// The distribution column of every table. The DDL lint refuses a table that is missing here and a unique key without its column.
-pub const DISTRIBUTION: [(&str, Distribution); 35] = [
+pub const DISTRIBUTION: [(&str, Distribution); 37] = [
     ("installation", Distribution::Reference),
     ("change", Distribution::By("tx_id")),
     ("change_tx", Distribution::By("tx_id")),
+    ("lease", Distribution::Reference),
+    ("consumer", Distribution::Reference),
     ("api_key", Distribution::Reference),
     ("audit", Distribution::By("id")),
     ("source", Distribution::Reference),
@@ -95,6 +98,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000013_lists::Migration),
             Box::new(m20261122_000014_rates_and_spend::Migration),
             Box::new(m20261122_000015_subject_keys::Migration),
+            Box::new(m20261122_000016_feed::Migration),
             Box::new(m20261122_000018_ledger::Migration),
         ]
     }

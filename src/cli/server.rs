@@ -10,6 +10,7 @@ use crate::pipeline::queue::{self, Committers, Intake};
 use crate::pipeline::records::RecordsDoor;
 use crate::pipeline::{Services, jobs};
 use crate::store::{self, DatabaseOptions, Store};
+use crate::worker::feed::{self, FeedLoops};
 use crate::worker::{self, Worker};
 use anyhow::{Context as _, bail};
 use migration::{Migrator, MigratorTrait as _};
@@ -27,6 +28,7 @@ pub struct Server {
     readiness: Readiness,
     committers: Committers,
     worker: Worker,
+    feed: FeedLoops,
     stop: oneshot::Sender<()>,
     http: JoinHandle<std::io::Result<()>>,
     patience: Duration,
@@ -190,6 +192,7 @@ impl Server {
         });
         let runner = settings.worker.jobs.then(|| jobs::runner(&services));
         let worker = worker::start(services.clone(), runner);
+        let feed = feed::start(&services, settings.feed_options());
         let patience = Duration::from_secs(settings.server.shutdown_seconds);
         Ok(Self {
             address,
@@ -198,6 +201,7 @@ impl Server {
             readiness,
             committers,
             worker,
+            feed,
             stop,
             http,
             patience,
@@ -220,6 +224,7 @@ impl Server {
             );
         }
         self.worker.stop().await;
+        self.feed.stop().await;
         self.services.store.close().await;
         Ok(())
     }

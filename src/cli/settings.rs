@@ -2,7 +2,9 @@
 //!
 //! The commented `config/default.toml` is the schema: a key is known if it stands there, and has the type it has there.
 
+use crate::feed::Retention;
 use crate::store::backend_of;
+use crate::worker::feed::FeedOptions;
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -22,6 +24,7 @@ pub struct Settings {
     pub server: Server,
     pub database: Database,
     pub redis: Redis,
+    pub feed: Feed,
     pub auth: Auth,
     pub ingest: Ingest,
     pub identity: Identity,
@@ -52,6 +55,12 @@ pub struct Database {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Redis {
     pub url: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Feed {
+    pub retention_hours: u64,
+    pub retention_rows: u64,
 }
 
 #[derive(Clone, Deserialize)]
@@ -315,6 +324,11 @@ impl Settings {
         let redis = &self.redis.url;
         let is_redis = redis.is_empty() || redis.starts_with("redis://") || redis.starts_with("rediss://");
         require(is_redis, "redis.url must begin with redis:// or rediss://");
+        require(
+            (1..=24 * 3660).contains(&self.feed.retention_hours),
+            "feed.retention_hours must lie between 1 and 87840",
+        );
+        require(self.feed.retention_rows >= 1_000, "feed.retention_rows must be 1000 or more");
         let level = self.log.level.parse::<tracing_subscriber::filter::Targets>();
         // A word that is no level would be taken for the name of a module, and all else fall silent.
         let is_known = |part: &str| part.contains(['=', ':']) || part.trim().parse::<LevelFilter>().is_ok();
@@ -351,6 +365,16 @@ impl Settings {
             query_statement_timeout: Duration::from_millis(database.query_statement_timeout_ms),
             ingest_statement_timeout: Duration::from_millis(database.ingest_statement_timeout_ms),
             create: true,
+        }
+    }
+
+    pub fn feed_options(&self) -> FeedOptions {
+        FeedOptions {
+            redis_url: self.redis.url.clone(),
+            retention: Retention {
+                age: Duration::from_secs(3600 * self.feed.retention_hours),
+                rows: self.feed.retention_rows,
+            },
         }
     }
 

@@ -29,6 +29,17 @@ pub struct Loaders {
     later: UnboundedSender<BoxFuture<'static, ()>>,
 }
 
+/// Lets the loaders of one request forget: what they know is of the last emission.
+pub struct Forgetful(Arc<Questions>, Arc<Mutex<Kinds>>);
+
+impl Forgetful {
+    /// Nobody waits for an answer meanwhile.
+    pub fn forget(&self) {
+        self.0.forget();
+        self.1.lock().expect("no panic happens while it is held").clear();
+    }
+}
+
 /// An `Answers` for each type of key.
 type Kinds = HashMap<TypeId, Box<dyn Any + Send>>;
 type ValueOf<K> = <Questions as Loader<K>>::Value;
@@ -66,6 +77,11 @@ pub fn loaders(questions: Questions) -> (Loaders, Waiting) {
 }
 
 impl Loaders {
+    /// Forgets every answer, for a stream that goes on.
+    pub fn forgetful(&self) -> Forgetful {
+        Forgetful(self.questions.clone(), self.kinds.clone())
+    }
+
     pub fn questions(&self) -> &Questions {
         &self.questions
     }
@@ -181,7 +197,7 @@ where
 }
 
 /// Runs a query in rounds: as far as it gets, then all loads it asked for, then on.
-pub async fn run_with_loads<T>(query: impl Future<Output = T>, mut waiting: Waiting) -> T {
+pub async fn run_with_loads<T>(query: impl Future<Output = T>, waiting: &mut Waiting) -> T {
     // Tokio lets a task see so many answers in one go and no more. A query that saw but some of them would ask for the rest in a round of
     // its own.
     let mut query = pin!(tokio::task::unconstrained(query));

@@ -86,7 +86,7 @@ fn masked(mut value: entity::identifier::Model) -> entity::identifier::Model {
 }
 
 /// Evidence is kept with the ids of the database; whoever reads it can look up global ones.
-fn with_global_ids(key: &str, evidence: &Value) -> Value {
+pub(super) fn with_global_ids(key: &str, evidence: &Value) -> Value {
     match evidence {
         Value::Object(members) => {
             let member = |(key, value): (&String, &Value)| (key.clone(), with_global_ids(key, value));

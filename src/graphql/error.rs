@@ -15,6 +15,10 @@ pub enum Code {
     Unavailable,
     Overloaded,
     Internal,
+    NotYet,
+    CursorInvalid,
+    CursorExpired,
+    CursorEpoch,
 }
 
 impl Code {
@@ -25,6 +29,10 @@ impl Code {
             Self::Unavailable => "UNAVAILABLE",
             Self::Overloaded => "OVERLOADED",
             Self::Internal => "INTERNAL",
+            Self::NotYet => "NOT_YET",
+            Self::CursorInvalid => "CURSOR_INVALID",
+            Self::CursorExpired => "CURSOR_EXPIRED",
+            Self::CursorEpoch => "CURSOR_EPOCH",
         }
     }
 }

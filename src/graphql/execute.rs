@@ -1,16 +1,19 @@
 //! A request on its way to an answer: gate, parse cache, page sizes, schema. Knows nothing of HTTP but the three ways it can end.
 
-use super::batching::{loaders, run_with_loads};
+use super::batching::{Forgetful, Waiting, loaders, run_with_loads};
+use super::feed::LastCursor;
 use super::gate::{self, Limits};
 use super::limits::check_page_sizes;
 use super::loaders::Questions;
 use super::{Schema, serving, serving_own};
 use crate::access::{Principal, Scope};
+use crate::feed::Feed;
 use crate::pipeline::Services;
 use crate::pipeline::records::RecordsDoor;
 use async_graphql::parser::parse_query;
-use async_graphql::parser::types::{BaseType, ExecutableDocument, OperationDefinition, OperationType};
-use async_graphql::{PathSegment, Request, ServerError, ValidationMode, Value, Variables};
+use async_graphql::parser::types::{BaseType, ExecutableDocument, OperationDefinition, OperationType, Selection};
+use async_graphql::{PathSegment, Request, Response, ServerError, ValidationMode, Value, Variables};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use serde_json::{Map, Value as Json, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +47,50 @@ pub enum Answer {
     Invalid(Json),
     /// It ran; there may be errors in some fields. `data` keeps the order of the fields asked for.
     Executed { data: Value, errors: Vec<Json> },
+}
+
+/// One answer of several.
+#[derive(Clone, Debug)]
+pub struct Emission {
+    pub answer: Answer,
+    /// Behind what this answer tells of the change log: when it cannot be sent, the client goes on from the cursor of the one before. None
+    /// where the answer tells of something else.
+    pub cursor: Option<String>,
+}
+
+/// A request that may run.
+struct Prepared {
+    request: Request,
+    schema: Schema,
+    known: Arc<Known>,
+    loads: Waiting,
+    forgetful: Forgetful,
+}
+
+/// A request that goes on answering.
+struct UnderWay {
+    responses: BoxStream<'static, Response>,
+    loads: Waiting,
+    forgetful: Forgetful,
+    known: Arc<Known>,
+    feed: Feed,
+    last: LastCursor,
+    has_ended: bool,
+}
+
+impl UnderWay {
+    async fn next(&mut self) -> Option<Emission> {
+        if self.has_ended {
+            return None;
+        }
+        self.forgetful.forget();
+        let response = run_with_loads(self.responses.next(), &mut self.loads).await?;
+        self.has_ended = response.data == Value::Null;
+        Some(Emission {
+            answer: answer(response, &self.known),
+            cursor: self.last.get().map(|place| self.feed.text(place)),
+        })
+    }
 }
 
 /// Where requests enter.
@@ -82,17 +129,65 @@ impl Door {
         }
     }
 
-    /// Answers a request of this principal.
+    /// Answers a request of this principal. A subscription is refused: it is for `stream`.
     pub async fn execute(&self, principal: Principal, body: RequestBody) -> Answer {
+        let mut prepared = match self.prepare(principal, body) {
+            Ok(prepared) => prepared,
+            Err(answer) => return answer,
+        };
+        let response = run_with_loads(prepared.schema.execute(prepared.request), &mut prepared.loads).await;
+        answer(response, &prepared.known)
+    }
+
+    /// Answers a request of this principal for as long as it goes on: a subscription emits until it ends or is dropped, anything else is
+    /// answered once, as by `execute`. Nothing is done for the next answer before it is asked for, so whoever sends them on reads no
+    /// further than its client does. An answer without data is the last.
+    pub fn stream(&self, principal: Principal, body: RequestBody) -> BoxStream<'static, Emission> {
+        let prepared = match self.prepare(principal, body) {
+            Ok(prepared) => prepared,
+            Err(answer) => return stream::iter([Emission { answer, cursor: None }]).boxed(),
+        };
+        let operation = selected(&prepared.known.document, prepared.request.operation_name.as_deref());
+        let is_subscription = operation.is_some_and(|operation| operation.ty == OperationType::Subscription);
+        if is_subscription && operation.is_some_and(|operation| !has_one_field(operation)) {
+            let message = "a subscription asks for exactly one field, and for that one outside of any fragment";
+            let answer = Answer::Invalid(refused("GRAPHQL_VALIDATION_FAILED", message));
+            return stream::iter([Emission { answer, cursor: None }]).boxed();
+        }
+        let last = LastCursor::default();
+        let request = prepared.request.data(last.clone());
+        let under_way = UnderWay {
+            // Of anything else than a subscription it is a stream of one response.
+            responses: prepared.schema.execute_stream(request),
+            loads: prepared.loads,
+            forgetful: prepared.forgetful,
+            known: prepared.known,
+            feed: self.services.feed.clone(),
+            last,
+            has_ended: false,
+        };
+        stream::unfold(under_way, |mut under_way| async move {
+            let emission = under_way.next().await?;
+            Some((emission, under_way))
+        })
+        .boxed()
+    }
+
+    /// Looks at a request before the library does; the answer when it is refused.
+    fn prepare(&self, principal: Principal, body: RequestBody) -> Result<Prepared, Answer> {
         let is_admin = principal.may(Scope::Admin);
         let is_subject = matches!(principal, Principal::Subject(_));
         let limits = if is_admin { Limits::admin() } else { Limits::default() };
         if let Err(refusal) = gate::check(&body.query, &limits) {
-            return Answer::Refused(refused(refusal.code(), &refusal.to_string()));
+            return Err(Answer::Refused(refused(refusal.code(), &refusal.to_string())));
         }
         let known = match self.parsed(&body.query) {
             Ok(known) => known,
-            Err(error) => return Answer::Invalid(json!({"errors": [error_json(&error, "GRAPHQL_PARSE_FAILED")]})),
+            Err(error) => {
+                return Err(Answer::Invalid(
+                    json!({"errors": [error_json(&error, "GRAPHQL_PARSE_FAILED")]}),
+                ));
+            }
         };
         let variables = Variables::from_json(Json::Object(body.variables));
         let document = &known.document;
@@ -102,16 +197,19 @@ impl Door {
             if let Err(fault) = check_page_sizes(document, operation, &variables) {
                 let location = json!([{"line": fault.line, "column": fault.column}]);
                 let error = json!({"message": fault.to_string(), "locations": location, "extensions": {"code": "PAGE_SIZE_OUT_OF_RANGE"}});
-                return Answer::Refused(json!({"errors": [error]}));
+                return Err(Answer::Refused(json!({"errors": [error]})));
             }
             if let Err(error) = check_required_variables(operation, &variables) {
-                return Answer::Invalid(json!({"errors": [error_json(&error, "GRAPHQL_VALIDATION_FAILED")]}));
+                return Err(Answer::Invalid(
+                    json!({"errors": [error_json(&error, "GRAPHQL_VALIDATION_FAILED")]}),
+                ));
             }
             if known.is_valid.load(Ordering::Relaxed) && are_plain(operation, &variables) {
                 schema = &self.trusting;
             }
         }
         let (loaders, loads) = loaders(Questions::new(&self.services));
+        let forgetful = loaders.forgetful();
         let mut request = Request::new(body.query).variables(variables).data(principal).data(loaders);
         request.operation_name = body.operation_name;
         request.set_parsed_query(document.clone());
@@ -119,29 +217,13 @@ impl Door {
             request = request.disable_introspection();
         }
         let schema = if is_subject { &self.own } else { schema };
-        let response = run_with_loads(schema.execute(request), loads).await;
-        let nothing_ran = response.data == Value::Null
-            && !response.errors.is_empty()
-            && response.errors.iter().all(|error| error.path.is_empty());
-        let code = if nothing_ran {
-            "GRAPHQL_VALIDATION_FAILED"
-        } else {
-            "BAD_INPUT"
-        };
-        let errors: Vec<Json> = response
-            .errors
-            .iter()
-            .take(MAX_ERRORS)
-            .map(|error| error_json(error, code))
-            .collect();
-        if nothing_ran {
-            return Answer::Invalid(json!({"errors": errors}));
-        }
-        known.is_valid.store(true, Ordering::Relaxed);
-        Answer::Executed {
-            data: response.data,
-            errors,
-        }
+        Ok(Prepared {
+            request,
+            schema: schema.clone(),
+            known,
+            loads,
+            forgetful,
+        })
     }
 
     fn parsed(&self, query: &str) -> Result<Arc<Known>, ServerError> {
@@ -172,6 +254,37 @@ impl Answer {
         };
         text.expect("an answer is JSON")
     }
+}
+
+/// A response of the library as it is sent.
+fn answer(response: Response, known: &Known) -> Answer {
+    let nothing_ran =
+        response.data == Value::Null && !response.errors.is_empty() && response.errors.iter().all(|error| error.path.is_empty());
+    let code = if nothing_ran {
+        "GRAPHQL_VALIDATION_FAILED"
+    } else {
+        "BAD_INPUT"
+    };
+    let errors: Vec<Json> = response
+        .errors
+        .iter()
+        .take(MAX_ERRORS)
+        .map(|error| error_json(error, code))
+        .collect();
+    if nothing_ran {
+        return Answer::Invalid(json!({"errors": errors}));
+    }
+    known.is_valid.store(true, Ordering::Relaxed);
+    Answer::Executed {
+        data: response.data,
+        errors,
+    }
+}
+
+/// Whether an operation selects one field and nothing else: of fragments at the root the library would stream nothing.
+fn has_one_field(operation: &OperationDefinition) -> bool {
+    let selections = &operation.selection_set.node.items;
+    matches!(selections.as_slice(), [selection] if matches!(selection.node, Selection::Field(_)))
 }
 
 /// The operation that is to run, chosen as the library does.

@@ -243,3 +243,35 @@ pub enum RulesBase {
     /// Nothing: it is complete.
     Nothing,
 }
+
+/// What a change is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::Topic")]
+pub enum Topic {
+    /// A customer came into being, has other values, or was merged into another or erased.
+    Customer,
+    /// Somebody or a rule decided who is who.
+    Identity,
+    /// What a customer answered to being spoken to.
+    Consent,
+    /// Something happened: an accepted message. Left out unless it is asked for.
+    Event,
+    /// An order, or a refund of one.
+    Purchase,
+    /// A customer entered or left a segment.
+    SegmentMembership,
+    /// A segment was made or changed.
+    SegmentDefinition,
+    /// A journey was made or changed.
+    JourneyDefinition,
+    /// A customer moved in a journey.
+    JourneyEnrolment,
+    /// A message to a customer was sent, or was not.
+    Delivery,
+    /// A measure of a customer has another value.
+    Metric,
+    /// An account of a company.
+    Account,
+    /// A case of a customer's service.
+    Service,
+}

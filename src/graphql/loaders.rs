@@ -54,6 +54,11 @@ impl Questions {
         }
     }
 
+    /// Forgets which records customers have.
+    pub fn forget(&self) {
+        *self.members() = Members::default();
+    }
+
     fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().expect("no panic happens while it is held")
     }
@@ -143,7 +148,7 @@ where
 /// Forgets every answer, after a mutation: the fields of its payload and of the mutations behind it see what is stored now.
 pub fn forget(ctx: &Context<'_>) -> Result<()> {
     let loaders = loaders(ctx)?;
-    *loaders.questions().members() = Members::default();
+    loaders.questions().forget();
     loaders.clear::<CustomerOf>();
     loaders.clear::<RecordsOf>();
     loaders.clear::<RecordOf>();

@@ -11,8 +11,11 @@ use async_graphql::{PathSegment, QueryPathNode, QueryPathSegment, ServerResult, 
 use std::sync::Arc;
 
 /// By type, the fields that such a token may ask for. Of connections, see `is_open`.
-pub const OPEN: [(&str, &[&str]); 10] = [
+pub const OPEN: [(&str, &[&str]); 12] = [
     ("Query", &["me"]),
+    // Of their own customer alone, see `feed_customer`.
+    ("Subscription", &["customerChanged"]),
+    ("CustomerChange", &["cursor", "customer", "changed", "caughtUp", "heartbeat"]),
     (
         "Customer",
         &[
@@ -57,7 +60,7 @@ const OPEN_WHOLE: [&str; 4] = ["Money", "PageInfo", "PurchaseSummary", "Purchase
 /// Lists of what may be seen.
 pub const OPEN_LISTS: [&str; 3] = ["TimelineEntry", "Purchase", "ConsentChange"];
 
-fn is_open(parent: &str, field: &str) -> bool {
+pub fn is_open(parent: &str, field: &str) -> bool {
     let is_list = ["Connection", "Edge"].into_iter().any(|kind| {
         let item = parent.strip_suffix(kind);
         item.is_some_and(|item| OPEN_LISTS.contains(&item))

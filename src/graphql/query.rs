@@ -6,6 +6,7 @@ use super::consent::ConsentChangeNode;
 use super::customer::CustomerNode;
 use super::customers::{self, CustomerFilter, CustomerOrder};
 use super::decision::{DecisionNode, HeldItemNode, PathNode};
+use super::feed::{self, ChangeBatch, ChangeFilter, FeedBounds, FeedStart};
 use super::guard::{Needs, OfSubject};
 use super::job::JobNode;
 use super::kinds::IdentifierKind;
@@ -16,9 +17,9 @@ use super::rules::{self, IdentityRules, IdentityRulesInput, IdentitySimulation};
 use super::scalars::DateTime;
 use super::timeline::{EventNode, ProductNode, PurchaseNode};
 use super::{error, personal, principal, services, view};
-use crate::access::{self, Principal, Scope};
+use crate::access::{self, Principal, Scope, Subject};
 use crate::base::paging::Slice;
-use crate::base::{IdentifierId, RecordId};
+use crate::base::{CustomerId, IdentifierId, RecordId};
 use crate::customer::consent::ConsentKey;
 use crate::customer::{self, EventKey, PurchaseKey};
 use crate::identity::store::{decisions, evidence};
@@ -96,13 +97,8 @@ impl Query {
             let Principal::Subject(subject) = principal(ctx)? else {
                 return Ok(None);
             };
-            let identifier = IdentifierInput {
-                kind: subject.kind.into(),
-                value: subject.value.clone(),
-                namespace: Some(subject.namespace.clone()),
-            };
-            match identifier_id(services(ctx)?, "namespace", identifier)? {
-                Some(id) => owner_of(ctx, id).await,
+            match customer_of_subject(services(ctx)?, subject).await? {
+                Some(id) => view::customer(ctx, id).await,
                 None => Ok(None),
             }
         };
@@ -115,8 +111,10 @@ impl Query {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Any id the customer ever had.")] id: ID,
+        #[graphql(desc = "A transaction that must be seen: waited for up to 5 seconds, else NOT_YET.")] at_least: Option<ID>,
     ) -> Option<Result<CustomerNode>> {
         let found = async {
+            feed::at_least(ctx, at_least).await?;
             let id = node_id::customer_id(&id).map_err(|reason| error::bad_input("id", reason))?;
             view::customer(ctx, id).await
         };
@@ -130,8 +128,13 @@ impl Query {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The identifier to look up.")] identifier: IdentifierInput,
+        #[graphql(desc = "A transaction that must be seen: waited for up to 5 seconds, else NOT_YET.")] at_least: Option<ID>,
     ) -> Option<Result<CustomerNode>> {
-        customer_by(ctx, identifier).await.transpose()
+        let found = async {
+            feed::at_least(ctx, at_least).await?;
+            customer_by(ctx, identifier).await
+        };
+        found.await.transpose()
     }
 
     /// Customers, the newest first unless another order is asked for. What is personal in a filter or an order needs the scope `read:pii`.
@@ -143,9 +146,29 @@ impl Query {
         #[graphql(desc = "In which order; by default the newest first.")] order_by: Option<CustomerOrder>,
         #[graphql(desc = "How many, 1 to 100.")] first: i32,
         #[graphql(desc = "Those behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "A transaction that must be seen: waited for up to 5 seconds, else NOT_YET.")] at_least: Option<ID>,
     ) -> Result<Connection<CustomerNode>> {
+        feed::at_least(ctx, at_least).await?;
         let order = order_by.unwrap_or(CustomerOrder::Newest);
         customers::customers(ctx, filter.unwrap_or_default(), order, first, after.as_deref()).await
+    }
+
+    /// Some changes of the change log, in its order: what the subscription of this name streams, for who asks from time to time.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn changes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Where to begin.")] start: FeedStart,
+        #[graphql(desc = "Which changes; by default all but EVENT.")] filter: Option<ChangeFilter>,
+        #[graphql(desc = "How many, 1 to 100.", default = 100)] first: i32,
+    ) -> Result<ChangeBatch> {
+        feed::page(ctx, start, filter, first).await
+    }
+
+    /// How far the change log reaches.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn feed_head(&self, ctx: &Context<'_>) -> Result<FeedBounds> {
+        feed::bounds(ctx).await
     }
 
     /// The systems that send data, in the order of their keys.
@@ -345,6 +368,19 @@ async fn owner_of(ctx: &Context<'_>, id: IdentifierId) -> Result<Option<Customer
         return Ok(None);
     };
     view::customer(ctx, owner).await
+}
+
+/// The customer whom a token speaks for; nobody when nobody has its identifier, or it is blocked or held.
+pub async fn customer_of_subject(services: &Services, subject: &Subject) -> Result<Option<CustomerId>> {
+    let identifier = IdentifierInput {
+        kind: subject.kind.into(),
+        value: subject.value.clone(),
+        namespace: Some(subject.namespace.clone()),
+    };
+    match identifier_id(services, "namespace", identifier)? {
+        Some(id) => read(identity::store::owner(services.store.reader(), id).await),
+        None => Ok(None),
+    }
 }
 
 /// The id of an identifier as it would be stored; `None` when the value is none of its kind, so that nobody has it.

@@ -24,6 +24,25 @@ impl ScalarType for DateTime {
     }
 }
 
+/// A place in the change log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(pub String);
+
+/// A place in the change log: an opaque text, good for as long as what comes behind it is kept.
+#[Scalar]
+impl ScalarType for Cursor {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
 /// A calendar day: `2026-01-31`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Date(pub String);

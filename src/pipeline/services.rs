@@ -3,6 +3,7 @@
 use super::intake::Arrivals;
 use crate::access::Keyring;
 use crate::base::{Clock, Instant};
+use crate::feed::Feed;
 use crate::identity::RulesDirectory;
 use crate::ingest::{Catalogue, SourceDirectory};
 use crate::job::Nudge;
@@ -19,6 +20,8 @@ pub struct Services {
     /// Which values recognise people, and how.
     pub rules: RulesDirectory,
     pub arrivals: Arrivals,
+    /// The change log as readers see it.
+    pub feed: Feed,
     /// Wakes the background jobs of this process.
     pub jobs: Nudge,
 }
@@ -32,6 +35,7 @@ impl Services {
             sources: SourceDirectory::new(store.clone()),
             rules,
             arrivals: Arrivals::default(),
+            feed: Feed::new(store.clone()),
             jobs: Nudge::default(),
             clock,
             store,

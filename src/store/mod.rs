@@ -8,6 +8,7 @@ mod check;
 mod compact;
 mod compare;
 mod json;
+pub mod lease;
 mod memory;
 mod open;
 mod retry;
@@ -30,6 +31,7 @@ use crate::base::{Ids, Kind};
 use sea_orm::{DatabaseConnection, DbBackend, DbErr, SqlErr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
 
 /// An open database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,6 +43,7 @@ pub struct Store {
     ids: Ids,
     statements: Arc<AtomicU64>,
     background: Arc<AtomicU64>,
+    commits: watch::Sender<u64>,
 }
 
 /// What the first migration wrote for this installation alone.
@@ -88,6 +91,12 @@ impl Store {
     /// their number.
     pub fn statement_count(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)
+    }
+
+    /// Changes after every transaction that this process commits through `transact`: who waits for news looks again. Other processes commit
+    /// too, so whoever waits looks without a word from time to time.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
     }
 
     /// The statements sent `in_background`.

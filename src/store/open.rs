@@ -50,6 +50,7 @@ pub async fn open(options: &DatabaseOptions, ids: Ids) -> Result<Store, StoreErr
         ids,
         statements,
         background,
+        commits: tokio::sync::watch::Sender::new(0),
     };
     store.load_secrets().await?;
     Ok(store)

@@ -69,7 +69,10 @@ impl Store {
                 Err(error) => Err(StoreError::from(error).into()),
                 Ok(tx) => match work(&tx, []).await {
                     Ok(value) => match tx.commit().await {
-                        Ok(()) => return Ok(value),
+                        Ok(()) => {
+                            self.commits.send_modify(|count| *count = count.wrapping_add(1));
+                            return Ok(value);
+                        }
                         Err(error) if lost_race(&error) => Err(StoreError::from(error).into()),
                         Err(error) => return Err(E::from(StoreError::CommitUnknown(error))),
                     },

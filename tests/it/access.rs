@@ -537,6 +537,8 @@ fn literal(ty: &Value, types: &[Value]) -> String {
     match (ty["kind"].as_str().unwrap(), name) {
         ("LIST", _) => "[]".to_owned(),
         ("ENUM", _) => definition.unwrap()["enumValues"][0]["name"].as_str().unwrap().to_owned(),
+        // One of its fields must be given.
+        ("INPUT_OBJECT", "FeedStart") => "{ fromNow: true }".to_owned(),
         ("INPUT_OBJECT", _) => format!("{{ {} }}", required(&definition.unwrap()["inputFields"], types).join(", ")),
         (_, "Int") => "1".to_owned(),
         (_, "JSON") => "{}".to_owned(),

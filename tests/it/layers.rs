@@ -22,10 +22,11 @@ const RANKS: [(&str, u8); 14] = [
 ];
 
 /// Crates that only some modules may name.
-const CONFINED: [(&str, &[&str]); 3] = [
+const CONFINED: [(&str, &[&str]); 4] = [
     ("async_graphql", &["graphql"]),
     ("axum", &["http", "cli"]),
     ("clap", &["cli", "main"]),
+    ("redis", &["feed"]),
 ];
 
 fn rank(module: &str) -> Option<u8> {

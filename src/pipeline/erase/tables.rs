@@ -199,6 +199,12 @@ pub const TABLES: &[Table] = &[
     ),
     table("change_tx", Fate::Stays, &[("actor", OPERATOR)]),
     table(
+        "lease",
+        Fate::Stays,
+        &[("name", "what is held"), ("holder", "an instance of the server")],
+    ),
+    table("consumer", Fate::Stays, &[("name", "a reader of the log")]),
+    table(
         "job",
         Fate::Stays,
         &[

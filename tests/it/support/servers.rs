@@ -59,20 +59,12 @@ pub fn postgres_programs() -> PathBuf {
 pub struct Redis(Running);
 
 impl Redis {
-    #[expect(
-        dead_code,
-        reason = "for the readers of the feed on several instances, which are still to come"
-    )]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.0.port)
     }
 }
 
 /// The Redis of this test process, started by the first call.
-#[expect(
-    dead_code,
-    reason = "for the readers of the feed on several instances, which are still to come"
-)]
 pub fn redis() -> &'static Redis {
     static REDIS: OnceLock<Result<Redis, String>> = OnceLock::new();
     let started = REDIS.get_or_init(|| {
