@@ -23,6 +23,7 @@ mod m20261122_000012_timeline;
 mod m20261122_000013_lists;
 mod m20261122_000014_rates_and_spend;
 mod m20261122_000015_subject_keys;
+mod m20261122_000017_refresh;
 
 /// How a table would be spread over several database servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub enum Distribution {
 }
 
 /// The distribution column of every table. The DDL lint refuses a table that is missing here and a unique key without its column.
-pub const DISTRIBUTION: [(&str, Distribution); 35] = [
+pub const DISTRIBUTION: [(&str, Distribution); 37] = [
     ("installation", Distribution::Reference),
     ("change", Distribution::By("tx_id")),
     ("change_tx", Distribution::By("tx_id")),
@@ -69,6 +70,8 @@ pub const DISTRIBUTION: [(&str, Distribution); 35] = [
     ("erased_product", Distribution::By("id")),
     ("exchange_rate", Distribution::Reference),
     ("spend", Distribution::By("id")),
+    ("due", Distribution::By("customer_id")),
+    ("customer_value", Distribution::By("customer_id")),
     ("seaql_migrations", Distribution::Reference),
 ];
 
@@ -94,6 +97,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000013_lists::Migration),
             Box::new(m20261122_000014_rates_and_spend::Migration),
             Box::new(m20261122_000015_subject_keys::Migration),
+            Box::new(m20261122_000017_refresh::Migration),
         ]
     }
 }

@@ -8,9 +8,10 @@ use crate::identity::RulesDirectory;
 use crate::ingest::Limits;
 use crate::pipeline::queue::{self, Committers, Intake};
 use crate::pipeline::records::RecordsDoor;
+use crate::pipeline::refresh::Refresher;
 use crate::pipeline::{Services, jobs};
 use crate::store::{self, DatabaseOptions, Store};
-use crate::worker::{self, Worker};
+use crate::worker::{self, Refreshing, Worker};
 use anyhow::{Context as _, bail};
 use migration::{Migrator, MigratorTrait as _};
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ pub struct Server {
     readiness: Readiness,
     committers: Committers,
     worker: Worker,
+    refreshing: Option<Refreshing>,
     stop: oneshot::Sender<()>,
     http: JoinHandle<std::io::Result<()>>,
     patience: Duration,
@@ -157,6 +159,10 @@ impl Server {
         });
         let runner = settings.worker.jobs.then(|| jobs::runner(&services));
         let worker = worker::start(services.clone(), runner);
+        let refreshing = settings.worker.refresh.then(|| {
+            let refresher = Refresher::new(&services).taking(settings.worker.refresh_batch);
+            Refreshing::start(services.clone(), refresher)
+        });
         let patience = Duration::from_secs(settings.server.shutdown_seconds);
         Ok(Self {
             address,
@@ -165,6 +171,7 @@ impl Server {
             readiness,
             committers,
             worker,
+            refreshing,
             stop,
             http,
             patience,
@@ -185,6 +192,9 @@ impl Server {
             tracing::error!(
                 "events handed in were not stored in the time allowed; their senders were not answered and will send again"
             );
+        }
+        if let Some(refreshing) = self.refreshing {
+            refreshing.stop().await;
         }
         self.worker.stop().await;
         self.services.store.close().await;

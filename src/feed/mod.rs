@@ -6,6 +6,8 @@
 
 mod append;
 mod redact;
+mod within;
 
 pub use append::{Change, Log, TransactionId};
 pub use redact::{redact_all, redact_customers};
+pub use within::customers_of_transaction;

@@ -8,11 +8,15 @@
 //! A handler may run twice, and may end at any await: it carries ids, reads the state of the moment, and writes a step of its work in one
 //! transaction with the cursor behind it (`Running::progress_in`).
 
+mod cancel;
+mod list;
 mod model;
 mod runner;
 mod running;
 mod store;
 
+pub use cancel::cancel;
+pub use list::{count_jobs, is_any_unfinished, page_of_jobs};
 pub use model::{ATTEMPTS, Job, JobError, NewJob};
 pub use runner::{Nudge, Runner, with};
 pub use running::Running;

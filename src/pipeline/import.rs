@@ -66,6 +66,7 @@ impl Batch {
             received_at: services.now(),
             messages: self.messages.clone(),
             refused: Vec::new(),
+            is_bulk: true,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the doors need to do their work, put together once at start.
 
 use super::intake::Arrivals;
+use super::refresh::Wake;
 use crate::access::Keyring;
 use crate::base::{Clock, Instant};
 use crate::identity::RulesDirectory;
@@ -21,6 +22,8 @@ pub struct Services {
     pub arrivals: Arrivals,
     /// Wakes the background jobs of this process.
     pub jobs: Nudge,
+    /// Wakes the refresh of this process.
+    pub refresh: Wake,
 }
 
 impl Services {
@@ -33,6 +36,7 @@ impl Services {
             rules,
             arrivals: Arrivals::default(),
             jobs: Nudge::default(),
+            refresh: Wake::default(),
             clock,
             store,
         })
