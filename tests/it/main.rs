@@ -27,6 +27,7 @@ mod purchases;
 mod reading;
 mod rebuild;
 mod records;
+mod refresh;
 mod rules;
 mod scenarios;
 mod schema;
