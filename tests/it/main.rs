@@ -19,6 +19,7 @@ mod golden;
 mod histories;
 mod intake;
 mod jobs;
+mod jobs_cancel;
 mod layers;
 mod lists;
 mod operations;

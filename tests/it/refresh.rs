@@ -35,7 +35,7 @@ fn record(app: &TestApp, user: &str) -> RecordId {
     keys.record(keys.source("web"), &format!("u:{user}"))
 }
 
-async fn run(app: &TestApp, sql: &str) {
+async fn execute(app: &TestApp, sql: &str) {
     let store = &app.server.services.store;
     store.writer().execute_unprepared(sql).await.expect(sql);
 }
@@ -43,7 +43,11 @@ async fn run(app: &TestApp, sql: &str) {
 /// The rows of a statement as JSON texts of their first column.
 async fn texts(app: &TestApp, sql: &str) -> Vec<String> {
     let store = &app.server.services.store;
-    let rows = store.reader().query_all_raw(Statement::from_string(store.backend(), sql)).await.expect(sql);
+    let rows = store
+        .reader()
+        .query_all_raw(Statement::from_string(store.backend(), sql))
+        .await
+        .expect(sql);
     rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
 }
 
@@ -52,7 +56,15 @@ async fn stored(app: &TestApp) -> BTreeMap<CustomerId, (i64, String)> {
     let store = &app.server.services.store;
     let rows = tributary::value::store::values_after(store.reader(), None).await.unwrap();
     rows.into_iter()
-        .map(|row| (CustomerId(row.customer_id), (row.purchase_count, row.totals["EUR"]["net"].as_str().unwrap_or("-").to_owned())))
+        .map(|row| {
+            (
+                CustomerId(row.customer_id),
+                (
+                    row.purchase_count,
+                    row.totals["EUR"]["net"].as_str().unwrap_or("-").to_owned(),
+                ),
+            )
+        })
         .collect()
 }
 
@@ -65,21 +77,36 @@ async fn told(app: &TestApp) -> Vec<(ChangeOp, i64, Value, String)> {
         Topic::Metric.to_value()
     );
     use sea_orm::FromQueryResult as _;
-    let rows = change::Model::find_by_statement(Statement::from_string(store.backend(), sql)).all(store.reader()).await.unwrap();
+    let rows = change::Model::find_by_statement(Statement::from_string(store.backend(), sql))
+        .all(store.reader())
+        .await
+        .unwrap();
     rows.into_iter()
-        .map(|row| (row.op, row.occurred_at, row.changed.unwrap_or_default(), row.cause.unwrap_or_default()))
+        .map(|row| {
+            (
+                row.op,
+                row.occurred_at,
+                row.changed.unwrap_or_default(),
+                row.cause.unwrap_or_default(),
+            )
+        })
         .collect()
 }
 
 async fn decide(app: &TestApp, decision: Decision) {
     app.clock.advance(Duration::from_secs(1));
-    let doer = Doer { actor: Actor::new("test"), reason: "because".to_owned() };
+    let doer = Doer {
+        actor: Actor::new("test"),
+        reason: "because".to_owned(),
+    };
     mend::decide(&app.server.services, &doer, &decision).await.expect("decided");
 }
 
 async fn claim(app: &TestApp, limit: usize) -> Vec<due::Claim> {
     let store = &app.server.services.store;
-    due::claim(store.writer(), DueClass::Live, app.clock.now(), LEASE, limit).await.unwrap()
+    due::claim(store.writer(), DueClass::Live, app.clock.now(), LEASE, limit)
+        .await
+        .unwrap()
 }
 
 /// A view that says what it is asked about, and may be stopped in the middle.
@@ -95,7 +122,12 @@ struct Watching {
 }
 
 impl View for Watching {
-    fn refresh<'t>(&'t self, _: &'t DatabaseTransaction, batch: &'t Batch, _: &'t mut Log) -> BoxFuture<'t, Result<Nexts, StoreError>> {
+    fn refresh<'t>(
+        &'t self,
+        _: &'t DatabaseTransaction,
+        batch: &'t Batch,
+        _: &'t mut Log,
+    ) -> BoxFuture<'t, Result<Nexts, StoreError>> {
         Box::pin(async move {
             let poisoned = self.poison.lock().unwrap().clone();
             if batch.standing.iter().any(|due| poisoned.contains(&due.customer)) {
@@ -106,7 +138,10 @@ impl View for Watching {
                 self.reached.notify_one();
                 self.open.notified().await;
             }
-            self.seen.lock().unwrap().extend(batch.standing.iter().map(|due| due.customer));
+            self.seen
+                .lock()
+                .unwrap()
+                .extend(batch.standing.iter().map(|due| due.customer));
             Ok(Nexts::new())
         })
     }
@@ -128,7 +163,10 @@ impl Measure for Active {
         let last = bought.iter().filter(|when| **when <= at).max();
         let ends = last.map(|last| last.plus(DAY * 10)).filter(|end| *end > at);
         let later = bought.iter().copied().filter(|when| *when > at);
-        Judged { value: ends.is_some(), next: later.chain(ends).min() }
+        Judged {
+            value: ends.is_some(),
+            next: later.chain(ends).min(),
+        }
     }
 }
 
@@ -136,25 +174,52 @@ impl Measure for Active {
 struct Activity;
 
 impl View for Activity {
-    fn refresh<'t>(&'t self, tx: &'t DatabaseTransaction, batch: &'t Batch, log: &'t mut Log) -> BoxFuture<'t, Result<Nexts, StoreError>> {
+    fn refresh<'t>(
+        &'t self,
+        tx: &'t DatabaseTransaction,
+        batch: &'t Batch,
+        log: &'t mut Log,
+    ) -> BoxFuture<'t, Result<Nexts, StoreError>> {
         Box::pin(async move {
             let mut nexts = Nexts::new();
             let backend = tx.get_database_backend();
             for due in &batch.standing {
                 let own = [due.customer.0.into()];
                 let sql = "SELECT p.occurred_at FROM purchase p JOIN record r ON r.id = p.record_id WHERE r.customer_id = $1";
-                let rows = tx.query_all_raw(Statement::from_sql_and_values(backend, sql, own.clone())).await?;
-                let bought: Vec<Instant> = rows.iter().map(|row| Instant::from_micros(row.try_get_by_index(0).unwrap())).collect();
+                let rows = tx
+                    .query_all_raw(Statement::from_sql_and_values(backend, sql, own.clone()))
+                    .await?;
+                let bought: Vec<Instant> = rows
+                    .iter()
+                    .map(|row| Instant::from_micros(row.try_get_by_index(0).unwrap()))
+                    .collect();
                 let sql = "SELECT 1 FROM test_active WHERE id = $1";
-                let was = tx.query_one_raw(Statement::from_sql_and_values(backend, sql, own.clone())).await?.is_some();
+                let was = tx
+                    .query_one_raw(Statement::from_sql_and_values(backend, sql, own.clone()))
+                    .await?
+                    .is_some();
                 let caught_up = catch_up(&Active, &bought, &was, due.due_at, batch.now).unwrap();
                 for (at, is) in &caught_up.changes {
                     let changed = Map::from_iter([("active".to_owned(), json!([!is, is]))]);
-                    let change = Change { topic: Topic::Metric, op: ChangeOp::Updated, entity: due.customer.0, record: None,
-                        customer: Some(due.customer), rev: 1, occurred_at: *at, changed, events: Vec::new() };
+                    let change = Change {
+                        topic: Topic::Metric,
+                        op: ChangeOp::Updated,
+                        entity: due.customer.0,
+                        record: None,
+                        customer: Some(due.customer),
+                        rev: 1,
+                        occurred_at: *at,
+                        changed,
+                        events: Vec::new(),
+                    };
                     log.note_because(change, due.cause());
-                    let sql = if *is { "INSERT INTO test_active VALUES ($1)" } else { "DELETE FROM test_active WHERE id = $1" };
-                    tx.execute_raw(Statement::from_sql_and_values(backend, sql, own.clone())).await?;
+                    let sql = if *is {
+                        "INSERT INTO test_active VALUES ($1)"
+                    } else {
+                        "DELETE FROM test_active WHERE id = $1"
+                    };
+                    tx.execute_raw(Statement::from_sql_and_values(backend, sql, own.clone()))
+                        .await?;
                 }
                 nexts.extend(caught_up.next.map(|next| (due.customer, next)));
             }
@@ -348,7 +413,7 @@ on_both! {
     async fn live_goes_first_and_bulk_is_taken_with_what_room_is_left(app: TestApp) {
         let key = app.source("web", "WEB").await;
         app.batch(&key, json!([order("a", "1", 1), order("b", "1", 1), order("c", "1", 1)])).await;
-        run(&app, "UPDATE due SET class = 2, due_at = due_at - 5").await;
+        execute(&app, "UPDATE due SET class = 2, due_at = due_at - 5").await;
         app.batch(&key, json!([order("d", "1", 1)])).await;
         let (view, refresher) = watched(&app);
         let refresher = refresher.taking(1);
@@ -364,12 +429,12 @@ on_both! {
                 due::mark(tx, &[CustomerId(Uuid::nil())].into(), Mark { by: Uuid::from_u128(7), at: now, class }).await
             })).await.unwrap();
         }
-        assert_eq!(app.scalar("SELECT class FROM due").await, 1);
+        assert_eq!(app.scalar("SELECT COUNT(*) FROM due WHERE class = 1").await, 1);
         app.stop().await;
     }
 
     async fn an_interval_that_opened_and_closed_while_nobody_looked_has_its_true_instants(app: TestApp) {
-        run(&app, if app.server.services.store.is_postgres() { "CREATE TABLE test_active (id uuid)" } else { "CREATE TABLE test_active (id BLOB)" }).await;
+        execute(&app, if app.server.services.store.is_postgres() { "CREATE TABLE test_active (id uuid)" } else { "CREATE TABLE test_active (id BLOB)" }).await;
         let key = app.source("web", "WEB").await;
         let refresher = Refresher::new(&app.server.services).with(Arc::new(Activity));
         let bought = |order: &str, day: &str| json!([{"type": "track", "event": "Order Completed", "userId": "ada", "messageId": order,
@@ -453,7 +518,10 @@ on_both! {
             message
         };
         app.batch(&web, json!([with_email(order("ada", "1", 1), 100), order("bob", "2", 7)])).await;
-        app.batch(&books, json!([with_email(order("ada-9", "1", 1), 95)])).await;
+        // An account would be another person's.
+        let mut visitor = with_email(order("ada-9", "1", 1), 95);
+        visitor["anonymousId"] = visitor.as_object_mut().unwrap().remove("userId").unwrap();
+        app.batch(&books, json!([visitor])).await;
         app.run_due_refresh().await;
         let net = |facts: BTreeMap<CustomerId, (i64, String)>| facts.into_values().map(|(_, net)| net).collect::<BTreeSet<_>>();
         let before = net(stored(&app).await);
