@@ -216,13 +216,14 @@ struct Counted {
 
 /// How much there is to do; counts the rows that are due.
 pub async fn backlog(db: &impl ConnectionTrait, now: Instant) -> Result<Backlog, StoreError> {
-    let live = DueClass::Live.to_value();
+    let (live, bulk) = (DueClass::Live.to_value(), DueClass::Bulk.to_value());
+    // Leans on `due_next` and `due_quarantined`: whoever is due some day is not read.
     let sql = format!(
-        "SELECT COUNT(*) FILTER (WHERE quarantined_at IS NULL AND (claimed_until IS NULL OR claimed_until <= $1)) AS due,
-                COUNT(*) FILTER (WHERE quarantined_at IS NULL AND claimed_until > $1) AS claimed,
-                COUNT(*) FILTER (WHERE quarantined_at IS NOT NULL) AS quarantined,
-                MIN(due_at) FILTER (WHERE quarantined_at IS NULL AND class = {live}) AS oldest
-         FROM due WHERE due_at <= $1"
+        "SELECT COUNT(*) FILTER (WHERE claimed_until IS NULL OR claimed_until <= $1) AS due,
+                COUNT(*) FILTER (WHERE claimed_until > $1) AS claimed,
+                (SELECT COUNT(*) FROM due WHERE quarantined_at IS NOT NULL) AS quarantined,
+                MIN(due_at) FILTER (WHERE class = {live}) AS oldest
+         FROM due WHERE quarantined_at IS NULL AND class IN ({live}, {bulk}) AND due_at <= $1"
     );
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [now.micros().into()]);
     let counted = Counted::find_by_statement(statement).one(db).await?;

@@ -2,7 +2,7 @@
 //!
 //! Promises: a job whose transaction rolled back never runs; one that was committed runs, at least once; at any instant one worker holds its
 //! lease, and a worker that lost it can write nothing more about it (`fence`); an attempt goes on at the cursor of the one before;
-//! attempts are bounded, and a stop of the server is none. Owns `job`.
+//! attempts are bounded, and a stop of the server is none; a job that was taken back does nothing more, wherever it runs. Owns `job`.
 //! Leaves to others: what the jobs do (`pipeline::jobs` names a handler for each kind) and the loop that runs them (`worker`).
 //!
 //! A handler may run twice, and may end at any await: it carries ids, reads the state of the moment, and writes a step of its work in one

@@ -48,8 +48,8 @@ impl Refreshing {
 async fn refresh(services: Services, refresher: Refresher, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
         match refresher.run_once(services.now()).await {
-            Ok(0) => {}
-            Ok(_) => continue,
+            Ok(claimed) if refresher.may_have_left_some(claimed) => continue,
+            Ok(_) => {}
             Err(error) => tracing::warn!(%error, "refreshing customers"),
         }
         let nudged = async {

@@ -284,7 +284,7 @@ const fn tampering(table: &'static str, row: &'static str, column: &'static str,
 const SOME_RECORD: &str = "SELECT id FROM record WHERE external_key = 'u:bob'";
 const SOME_PURCHASE: &str = "SELECT record_id, id FROM purchase WHERE order_id = '7'";
 /// Named so, since a tampering looks for `customer_id` under the name `id`.
-const SOME_VALUE: &str = "SELECT customer_value.customer_id FROM customer_value";
+const SOME_VALUE: &str = "SELECT customer_value.customer_id FROM customer_value WHERE totals <> '{}'";
 const TAMPERINGS: &[Tampering] = &[
     tampering(
         "record",

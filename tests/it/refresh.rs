@@ -490,6 +490,15 @@ on_both! {
         app.batch(&key, json!([order("u7", "2", 1)])).await;
         app.run_due_refresh_of(&refresher).await;
         assert_eq!(app.scalar("SELECT attempts FROM due").await, 5, "given up");
+        app.batch(&key, json!([order("u3", "2", 1), order("u4", "2", 1)])).await;
+        claim(&app, 1).await;
+        app.clock.advance(Duration::from_secs(7));
+        let backlog = due::backlog(app.server.services.store.reader(), app.clock.now()).await.unwrap();
+        assert_eq!((backlog.due, backlog.claimed, backlog.quarantined), (1, 1, 1));
+        assert_eq!(backlog.oldest_live, Some(app.clock.now().minus(Duration::from_secs(7))));
+        refresher.report(app.clock.now()).await.unwrap();
+        app.clock.advance(LEASE);
+        app.run_due_refresh_of(&refresher).await;
         let failures = app.ask(FAILURES).await["refreshFailures"].clone();
         assert_eq!(failures["totalCount"], 1);
         let failure = &failures["nodes"][0];

@@ -128,8 +128,12 @@ impl Refresher {
         self
     }
 
-    /// Claims a batch of customers who are due, LIVE first, and refreshes them. Answers how many were claimed; fewer than fit into a batch
-    /// means that nobody else was due.
+    /// Whether a run that claimed so many may have left others who were due.
+    pub fn may_have_left_some(&self, claimed: usize) -> bool {
+        claimed >= self.batch
+    }
+
+    /// Claims a batch of customers who are due, LIVE first, and refreshes them. Answers how many were claimed.
     ///
     /// # Errors
     /// When the database does not answer, or fails for a reason that is no customer's: what was claimed is due again.
