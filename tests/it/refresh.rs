@@ -475,7 +475,8 @@ on_both! {
         let poison = CustomerId(record(&app, "u7").0);
         view.poison.lock().unwrap().insert(poison);
         app.run_due_refresh_of(&refresher).await;
-        assert_eq!((view.seen.lock().unwrap().len(), app.count("customer_value").await), (19, 19), "the others go on");
+        let seen = view.seen.lock().unwrap().len();
+        assert_eq!((seen, app.count("customer_value").await), (19, 19), "the others go on");
         const FAILURES: &str = "{ refreshFailures(first: 5) { totalCount nodes { customerId customer { id } error attempts since dueSince } } }";
         for pause in [5, 20, 80, 320] {
             assert_eq!(app.ask(FAILURES).await["refreshFailures"]["totalCount"], 0, "it is tried again");
