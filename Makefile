@@ -36,3 +36,4 @@ bench: ## Measure; writes benches/results/*.json
 	cargo bench --bench value
 	cargo bench --bench identity
 	cargo bench --bench view
+	cargo bench --bench refresh

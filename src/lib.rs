@@ -6,7 +6,7 @@
 //! values and purchases (`customer`), and the change log (`feed`), the only carrier of news. After the commit the senders are answered.
 //! `value` is the statistics of what customers are worth, so far for the command line only. Whoever reads asks `graphql`, with a key that
 //! `access` knows. `store` opens SQLite or PostgreSQL and makes them alike; `base` holds the words everyone speaks: instants, ids, money,
-//! pages. Work that outlives a request is a row of `job`; `worker` runs what nobody waits for, `cli` puts everything together.
+//! pages. Whoever has changed is `due`, and `pipeline::refresh` looks at them again. Work that outlives a request is a row of `job`; `worker` runs what nobody waits for, `cli` puts everything together.
 //!
 //! A module uses lower ranks only; `tests/it/layers.rs` is the diagram.
 
@@ -14,6 +14,7 @@ pub mod base;
 pub mod store;
 
 pub mod access;
+pub mod due;
 pub mod feed;
 pub mod job;
 

@@ -248,6 +248,7 @@ impl World {
             received_at: self.server.services.now(),
             messages: vec![message],
             refused: Vec::new(),
+            is_bulk: false,
         };
         let watch = Watch::now();
         let delivered = self.server.intake.deliver(delivery).await.unwrap();

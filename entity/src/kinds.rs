@@ -160,6 +160,18 @@ stored_enum! {
         Succeeded = 3,
         /// It was given up.
         Failed = 4,
+        /// Somebody took it back.
+        Cancelled = 5,
+    }
+}
+
+stored_enum! {
+    /// Who goes first among those who are to be looked at again.
+    DueClass {
+        /// Something was told of them just now.
+        Live = 1,
+        /// Many at once, or time has passed.
+        Bulk = 2,
     }
 }
 

@@ -24,6 +24,7 @@ mod m20261122_000013_lists;
 mod m20261122_000014_rates_and_spend;
 mod m20261122_000015_subject_keys;
 mod m20261122_000016_feed;
+mod m20261122_000017_refresh;
 mod m20261122_000018_ledger;
 
 /// How a table would be spread over several database servers.
@@ -36,7 +37,7 @@ pub enum Distribution {
 }
 
 /// The distribution column of every table. The DDL lint refuses a table that is missing here and a unique key without its column.
-pub const DISTRIBUTION: [(&str, Distribution); 37] = [
+pub const DISTRIBUTION: [(&str, Distribution); 39] = [
     ("installation", Distribution::Reference),
     ("change", Distribution::By("tx_id")),
     ("change_tx", Distribution::By("tx_id")),
@@ -73,6 +74,8 @@ pub const DISTRIBUTION: [(&str, Distribution); 37] = [
     ("erased_product", Distribution::By("id")),
     ("exchange_rate", Distribution::Reference),
     ("spend", Distribution::By("id")),
+    ("due", Distribution::By("customer_id")),
+    ("customer_value", Distribution::By("customer_id")),
     ("seaql_migrations", Distribution::Reference),
 ];
 
@@ -99,6 +102,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000014_rates_and_spend::Migration),
             Box::new(m20261122_000015_subject_keys::Migration),
             Box::new(m20261122_000016_feed::Migration),
+            Box::new(m20261122_000017_refresh::Migration),
             Box::new(m20261122_000018_ledger::Migration),
         ]
     }

@@ -8,10 +8,11 @@ use crate::identity::RulesDirectory;
 use crate::ingest::Limits;
 use crate::pipeline::queue::{self, Committers, Intake};
 use crate::pipeline::records::RecordsDoor;
+use crate::pipeline::refresh::Refresher;
 use crate::pipeline::{Services, jobs};
 use crate::store::{self, DatabaseOptions, Store};
 use crate::worker::feed::{self, FeedLoops};
-use crate::worker::{self, Worker};
+use crate::worker::{self, Refreshing, Worker};
 use anyhow::{Context as _, bail};
 use migration::{Migrator, MigratorTrait as _};
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ pub struct Server {
     committers: Committers,
     worker: Worker,
     feed: FeedLoops,
+    refreshing: Option<Refreshing>,
     stop: oneshot::Sender<()>,
     http: JoinHandle<std::io::Result<()>>,
     patience: Duration,
@@ -193,6 +195,10 @@ impl Server {
         let runner = settings.worker.jobs.then(|| jobs::runner(&services));
         let worker = worker::start(services.clone(), runner);
         let feed = feed::start(&services, settings.feed_options());
+        let refreshing = settings.worker.refresh.then(|| {
+            let refresher = Refresher::new(&services).taking(settings.worker.refresh_batch);
+            Refreshing::start(services.clone(), refresher)
+        });
         let patience = Duration::from_secs(settings.server.shutdown_seconds);
         Ok(Self {
             address,
@@ -202,6 +208,7 @@ impl Server {
             committers,
             worker,
             feed,
+            refreshing,
             stop,
             http,
             patience,
@@ -222,6 +229,9 @@ impl Server {
             tracing::error!(
                 "events handed in were not stored in the time allowed; their senders were not answered and will send again"
             );
+        }
+        if let Some(refreshing) = self.refreshing {
+            refreshing.stop().await;
         }
         self.worker.stop().await;
         self.feed.stop().await;

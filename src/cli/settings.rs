@@ -95,6 +95,8 @@ pub struct Graphql {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Worker {
     pub jobs: bool,
+    pub refresh: bool,
+    pub refresh_batch: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -5,6 +5,7 @@ use crate::store::{Rows, StoreError};
 use entity::{ChangeOp, Topic};
 use sea_orm::{ActiveEnum as _, ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A committed transaction, as mutations answer it and `atLeast` takes it.
@@ -32,6 +33,8 @@ pub struct Log {
     id: TransactionId,
     actor: String,
     changes: Vec<Change>,
+    /// What changes come of, by their place.
+    causes: BTreeMap<usize, String>,
 }
 
 impl Log {
@@ -40,6 +43,7 @@ impl Log {
             id: ids.time_ordered(now),
             actor: actor.into(),
             changes: Vec::new(),
+            causes: BTreeMap::new(),
         }
     }
 
@@ -49,6 +53,12 @@ impl Log {
     }
 
     pub fn note(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// The same with what it comes of, for `change.cause`.
+    pub fn note_because(&mut self, change: Change, cause: String) {
+        self.causes.insert(self.changes.len(), cause);
         self.changes.push(change);
     }
 
@@ -64,9 +74,10 @@ impl Log {
 
     /// Writes everything noted. Must be the last statement of the transaction: the ordinal it draws then orders this transaction
     /// after every other that it waited for.
-    pub async fn write(self, tx: &DatabaseTransaction, now: Instant) -> Result<TransactionId, StoreError> {
+    pub async fn write(mut self, tx: &DatabaseTransaction, now: Instant) -> Result<TransactionId, StoreError> {
         let count = self.changes.len();
-        insert_changes(tx, self.id, self.changes).await?;
+        let causes = (0..count).map(|n| self.causes.remove(&n)).collect();
+        insert_changes(tx, self.id, self.changes, causes).await?;
         let backend = tx.get_database_backend();
         let sql = if backend == DbBackend::Postgres {
             "INSERT INTO change_tx (tx_id, row_count, recorded_at, actor, ordinal) VALUES ($1, $2, $3, $4, nextval('change_ordinal'))"
@@ -85,7 +96,12 @@ impl Log {
     }
 }
 
-async fn insert_changes(tx: &DatabaseTransaction, id: TransactionId, changes: Vec<Change>) -> Result<(), StoreError> {
+async fn insert_changes(
+    tx: &DatabaseTransaction,
+    id: TransactionId,
+    changes: Vec<Change>,
+    causes: Vec<Option<String>>,
+) -> Result<(), StoreError> {
     let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
     let json =
         |change: &Change| (!change.changed.is_empty()).then(|| serde_json::to_string(&change.changed).expect("a map is JSON"));
@@ -107,6 +123,7 @@ async fn insert_changes(tx: &DatabaseTransaction, id: TransactionId, changes: Ve
         .int("occurred_at", changes.iter().map(|change| change.occurred_at.micros()))
         .optional_json("changed", changes.iter().map(json))
         .optional_bytes("events", changes.iter().map(packed))
+        .optional_text("cause", causes)
         .insert(tx, "change", "")
         .await?;
     Ok(())

@@ -21,6 +21,7 @@ mod row;
 mod stamp;
 mod tail;
 mod wake;
+mod within;
 
 pub use append::{Change, Log, TransactionId};
 pub use cursor::Place;
@@ -32,3 +33,4 @@ pub use row::{Body, Row};
 pub use stamp::Stamper;
 pub use tail::Tail;
 pub use wake::Wake;
+pub use within::customers_of_transaction;

@@ -48,9 +48,10 @@ pub async fn redact_customers(
 ) -> Result<u64, StoreError> {
     let backend = db.get_database_backend();
     let condition = format!(
-        "{} AND topic = {} AND tx_id < $2",
+        "{} AND topic IN ({}, {}) AND tx_id < $2",
         any_of(backend, "customer_id", 1),
-        Topic::Customer.to_value()
+        Topic::Customer.to_value(),
+        Topic::Metric.to_value()
     );
     let ids = ids_value(backend, customers.iter().map(|customer| customer.0));
     redact(db, &condition, vec![ids, before.into()]).await

@@ -1,10 +1,16 @@
-//! Background jobs: how far they are, and how they ended.
+//! Background jobs: how far they are, how they ended, and how they are taken back.
 
+use super::error::{self, UserError};
+use super::guard::Needs;
 use super::kinds::JobState;
-use super::node_id::NodeId;
+use super::loaders::forget;
+use super::node_id::{self, NodeId};
 use super::scalars::DateTime;
+use super::{principal, services};
+use crate::access::Scope;
 use crate::job::Job;
-use async_graphql::{ID, Json, Object};
+use crate::pipeline::jobs;
+use async_graphql::{Context, ID, InputObject, Json, Object, Result, SimpleObject};
 use serde_json::Value;
 
 /// Work in the background.
@@ -44,7 +50,7 @@ impl JobNode {
         self.0.started_at.map(DateTime)
     }
 
-    /// When it succeeded or was given up; null before.
+    /// When it succeeded, was given up or was taken back; null before.
     async fn finished_at(&self) -> Option<DateTime> {
         self.0.finished_at.map(DateTime)
     }
@@ -57,5 +63,56 @@ impl JobNode {
     /// Why its last attempt failed, for people; null when none has failed or a later one succeeded.
     async fn error(&self) -> Option<&str> {
         self.0.error.as_deref()
+    }
+}
+
+/// Which job to take back.
+#[derive(Clone, Debug, InputObject)]
+pub struct JobCancelInput {
+    /// The job.
+    id: ID,
+}
+
+/// The answer to `jobCancel`.
+#[derive(Default, SimpleObject)]
+pub struct JobCancelPayload {
+    /// The job; null when it was refused.
+    job: Option<JobNode>,
+    /// The transaction; null when nothing was committed.
+    transaction: Option<ID>,
+    /// Why it was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// Mutations of background jobs.
+#[derive(Default)]
+pub struct Cancelling;
+
+#[Object]
+impl Cancelling {
+    /// Takes a job back: one that waits is never run, one that runs is ended, on another server after some seconds. What it has done
+    /// already stays: of `identity_rules_publish`, everybody whom it has placed again; whoever is left is placed when rules are published the
+    /// next time. Erasures are carried through, and a job that has ended
+    /// stays as it ended: both are a CONFLICT. Needs the scope `admin`.
+    #[graphql(guard = "Needs(Scope::Admin)")]
+    async fn job_cancel(&self, ctx: &Context<'_>, #[graphql(desc = "Which.")] input: JobCancelInput) -> Result<JobCancelPayload> {
+        let refused = |user_error| JobCancelPayload {
+            user_errors: vec![user_error],
+            ..JobCancelPayload::default()
+        };
+        let id = match node_id::job_id(&input.id) {
+            Ok(id) => id,
+            Err(reason) => return Ok(refused(error::invalid("id", reason))),
+        };
+        let cancelled = jobs::cancel(services(ctx)?, &principal(ctx)?.actor(), id).await;
+        forget(ctx)?;
+        Ok(match cancelled {
+            Ok((job, transaction)) => JobCancelPayload {
+                job: Some(JobNode(job)),
+                transaction: Some(transaction.into()),
+                user_errors: Vec::new(),
+            },
+            Err(cause) => refused(error::user_error(cause.kind(), "id", &cause)?),
+        })
     }
 }

@@ -131,6 +131,8 @@ pub enum JobState {
     Succeeded,
     /// It was given up.
     Failed,
+    /// Somebody took it back: nothing more of it is done.
+    Cancelled,
 }
 
 /// Who speaks by a key.

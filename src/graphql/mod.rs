@@ -33,6 +33,7 @@ mod preview;
 mod purchase;
 mod query;
 mod record;
+mod refresh;
 mod rules;
 mod scalars;
 mod subscription;

@@ -8,9 +8,11 @@ use super::error::{self, UserError};
 use super::guard::Needs;
 use super::identity::Mending;
 use super::ingest::Ingestion;
+use super::job::Cancelling;
 use super::kinds::{AliasPolicy, ApiKeyKind, ApiScope, Channel};
 use super::node_id;
 use super::record::SourceNode;
+use super::refresh::Redriving;
 use super::rules::Ruling;
 use super::scalars::DateTime;
 use super::{principal, services};
@@ -143,7 +145,17 @@ pub struct ApiKeyRevokePayload {
 
 /// What can be changed. Expected refusals are in `userErrors`; then nothing was changed.
 #[derive(Default, MergedObject)]
-pub struct Mutation(Administration, Ingestion, Mending, Ruling, Classifying, Consenting, Erasing);
+pub struct Mutation(
+    Administration,
+    Ingestion,
+    Mending,
+    Ruling,
+    Classifying,
+    Consenting,
+    Erasing,
+    Cancelling,
+    Redriving,
+);
 
 /// Mutations of sources and keys.
 #[derive(Default)]
@@ -205,6 +217,7 @@ impl Administration {
         };
         let changed = source::update(&services.store, services.now(), &principal(ctx)?.actor(), id, change).await;
         services.sources.forget();
+        services.jobs.nudge();
         Ok(match source_answer(changed)? {
             Ok((source, write_key, transaction)) => SourceUpdatePayload {
                 source,

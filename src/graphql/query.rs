@@ -9,10 +9,11 @@ use super::decision::{DecisionNode, HeldItemNode, PathNode};
 use super::feed::{self, ChangeBatch, ChangeFilter, FeedBounds, FeedStart};
 use super::guard::{Needs, OfSubject};
 use super::job::JobNode;
-use super::kinds::IdentifierKind;
+use super::kinds::{IdentifierKind, JobState};
 use super::loaders::{CustomerOf, DecisionOf, JobOf, ProductOf, RecordOf, SourceOf, ask};
 use super::node_id::{self, NodeId};
 use super::record::{RecordNode, SourceNode};
+use super::refresh::RefreshFailureNode;
 use super::rules::{self, IdentityRules, IdentityRulesInput, IdentitySimulation};
 use super::scalars::DateTime;
 use super::timeline::{EventNode, ProductNode, PurchaseNode};
@@ -24,10 +25,10 @@ use crate::customer::consent::ConsentKey;
 use crate::customer::{self, EventKey, PurchaseKey};
 use crate::identity::store::{decisions, evidence};
 use crate::identity::{self, Verdict};
-use crate::ingest;
 use crate::ingest::store::RejectedFilter;
 use crate::pipeline::Services;
 use crate::store::StoreError;
+use crate::{due, ingest, job};
 use async_graphql::{Context, ID, InputObject, Interface, Object, Result};
 use sea_orm::ActiveEnum as _;
 use std::sync::Arc;
@@ -257,6 +258,40 @@ impl Query {
             Ok(ask(ctx, JobOf(id)).await?.map(JobNode))
         };
         found.await.transpose()
+    }
+
+    /// Background jobs, the newest first.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn jobs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only those that stand so.")] state: Option<JobState>,
+        #[graphql(desc = "How many, 1 to 100.")] first: i32,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<JobNode>> {
+        let state = state.map(Into::into);
+        let page = page(first, after.as_deref())?;
+        let slice = read(job::page_of_jobs(services(ctx)?.store.reader(), state, &page).await)?;
+        let count: Count =
+            Arc::new(move |store| Box::pin(async move { job::count_jobs(store.reader(), state, COUNTED_TO + 1).await }));
+        Ok(Connection::new(slice, after.as_deref(), |job| job.id.0, JobNode).counted(count))
+    }
+
+    /// Customers whose refresh was given up, the first given up first: their derived values stay as they were until somebody drives them
+    /// again with `customerRefreshRetry`. Needs the scope `admin`.
+    #[graphql(guard = "Needs(Scope::Admin)")]
+    async fn refresh_failures(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100.")] first: i32,
+        #[graphql(desc = "Those behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<RefreshFailureNode>> {
+        let page = page(first, after.as_deref())?;
+        let slice = read(due::quarantined(services(ctx)?.store.reader(), &page).await)?;
+        let count: Count =
+            Arc::new(|store| Box::pin(async move { due::count_quarantined(store.reader(), COUNTED_TO + 1).await }));
+        let key = |failure: &due::Quarantined| (failure.since.micros(), failure.customer.0);
+        Ok(Connection::new(slice, after.as_deref(), key, RefreshFailureNode).counted(count))
     }
 
     /// The traits that sources have sent, in the order of their names.

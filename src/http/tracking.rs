@@ -231,6 +231,7 @@ async fn deliver(
         received_at: arrival.received_at,
         messages,
         refused,
+        is_bulk: false,
     };
     let receipts = doors.intake.deliver(delivery).await?.receipts;
     // Who sends is not told that somebody was erased: what is dropped is answered like what is kept.

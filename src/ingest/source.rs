@@ -4,6 +4,7 @@ use super::store;
 use crate::access::key;
 use crate::access::{self, Actor};
 use crate::base::{Instant, Kind, SourceId};
+use crate::job::{self, NewJob};
 use crate::store::{Store, StoreError, Transient, remembering};
 use entity::{Channel, source};
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::time::Duration;
 const OLD_KEY_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// A source changed by another instance or by the command line is seen after this long, where the configuration does not say.
 const CACHED_FOR: Duration = Duration::from_secs(5);
+/// The kind of the job that follows another trust: it looks again at whoever bought at the source.
+pub const TRUST_JOB: &str = "refresh_mark";
 const MAX_KEY_CHARS: usize = 64;
 /// Enough to rank any number of sources.
 const MAX_TRUST: i64 = 1_000_000;
@@ -193,7 +196,13 @@ pub async fn update(
             let (change, write_key, actor, ids) = (change.clone(), write_key.clone(), actor.clone(), store.ids().clone());
             Box::pin(async move {
                 let mut source = store::source_by_id(tx, id).await?.ok_or(SourceError::NotFound)?;
+                let trusted = source.trust;
                 apply(&mut source, &change);
+                if source.trust != trusted {
+                    // What counts of an order that several sources told of may be another report now.
+                    let input = serde_json::json!({"source": id.to_string()});
+                    job::enqueue(tx, &NewJob::new(&ids, now, TRUST_JOB, input, actor.to_string())).await?;
+                }
                 if let Some(write_key) = &write_key {
                     source.previous_key_digest = Some(std::mem::replace(
                         &mut source.write_key_digest,

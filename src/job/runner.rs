@@ -24,12 +24,20 @@ const POLLED_EVERY: Duration = Duration::from_secs(1);
 
 /// Wakes the runner of this process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Nudge(Arc<Notify>);
+pub struct Nudge {
+    queued: Arc<Notify>,
+    cancelled: Arc<Notify>,
+}
 
 impl Nudge {
     /// After the commit that queued a job: look now. A runner that is busy looks afterwards.
     pub fn nudge(&self) {
-        self.0.notify_one();
+        self.queued.notify_one();
+    }
+
+    /// After the commit that took a job back: whoever runs one looks whether it is theirs.
+    pub fn nudge_running(&self) {
+        self.cancelled.notify_waiters();
     }
 }
 
@@ -116,7 +124,7 @@ impl Runner {
     pub async fn wait(&self) {
         let mut stopped = self.stopped.subscribe();
         tokio::select! {
-            () = self.nudge.0.notified() => {}
+            () = self.nudge.queued.notified() => {}
             () = tokio::time::sleep(POLLED_EVERY) => {}
             // The sender is ours, so this ends by a stop and nothing else.
             _ = stopped.wait_for(|stopped| *stopped) => {}
@@ -143,7 +151,7 @@ impl Runner {
         };
         match self.write_down(lease, attempts, end).await {
             Ok(true) => {}
-            Ok(false) => tracing::info!("another worker has taken the job over"),
+            Ok(false) => tracing::info!("the job was taken back, or another worker has taken it over"),
             // The lease runs out, and the job is tried again.
             Err(error) => tracing::error!(%error, "the end of a job's attempt could not be stored"),
         }
@@ -172,10 +180,13 @@ impl Runner {
         end
     }
 
-    /// Renews the lease, three times in its length so that two may fail; ends when it is lost.
+    /// Renews the lease, three times in its length so that two may fail, and when a job was taken back here; ends when it is lost.
     async fn keep(&self, lease: Lease) {
         loop {
-            tokio::time::sleep(self.lease / 3).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.lease / 3) => {}
+                () = self.nudge.cancelled.notified() => {}
+            }
             match store::renew(self.store.writer(), lease, self.clock.now().plus(self.lease)).await {
                 Ok(true) => {}
                 Ok(false) => return,

@@ -69,6 +69,7 @@ impl Batch {
             received_at: services.now(),
             messages: self.messages.clone(),
             refused: Vec::new(),
+            is_bulk: true,
         }
     }
 

@@ -14,11 +14,11 @@ use crate::identity::decision::NewDecision;
 use crate::identity::place::{Decree, Effect};
 use crate::identity::store::{decisions, evidence, neighbours};
 use crate::identity::{Scene, Seeds, Shown};
-use crate::pipeline::Services;
 use crate::pipeline::intake::id_text;
 use crate::pipeline::unify::{Happened, tell_decisions, unify};
+use crate::pipeline::{Services, refresh};
 use crate::store::{StoreError, Transient};
-use entity::{IdentifierKind, IdentifierState, IdentityDecisionKind, identity_decision};
+use entity::{DueClass, IdentifierKind, IdentifierState, IdentityDecisionKind, identity_decision};
 use sea_orm::DatabaseTransaction;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,10 +138,12 @@ pub enum Decision {
 pub async fn decide(services: &Services, doer: &Doer, decision: &Decision) -> Result<Decided, MendError> {
     doer.check()?;
     let now = services.now();
-    services
+    let decided = services
         .store
         .transact(|tx, _| Box::pin(carry_out(tx, services, now, doer, decision)))
-        .await
+        .await;
+    services.refresh.nudge();
+    decided
 }
 
 async fn carry_out(
@@ -480,6 +482,11 @@ impl Mending {
         let unified = unify(tx, services, happened).await?;
         unified.tell(&mut log, BTreeMap::new(), |record| CustomerId(record.0), now);
         neighbours::mark_customers(tx, &own_ids).await?;
+        let concerned = refresh::Concerned {
+            moved: &unified.moved,
+            ..refresh::Concerned::default()
+        };
+        refresh::mark(tx, &log, (now, DueClass::Live), concerned).await?;
         decisions::insert(tx, std::slice::from_ref(&self.record)).await?;
         if let Some(revoked) = self.record.revokes
             && !decisions::revoke(tx, revoked, self.record.id).await?

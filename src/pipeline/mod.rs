@@ -6,6 +6,7 @@
 //! `consents` keeps what people answered to being spoken to;
 //! `erase` lets a person go, and the history of the others stay;
 //! `rules` publishes other rules and says beforehand what they would change; `scenario` plays small histories through these verbs and compares what became of them, for who tests rules;
+//! `refresh` looks again at whoever is due, and marks who is;
 //! `rebuild` folds all of it again and compares;
 //! `changes` tells readers of the log who a customer is today;
 //! `timeline` puts what the features know of a customer into one list; `jobs` names what is done in the background.
@@ -23,6 +24,7 @@ pub mod preview;
 pub mod queue;
 pub mod rebuild;
 pub mod records;
+pub mod refresh;
 pub mod rules;
 pub mod scenario;
 mod services;

@@ -57,7 +57,7 @@ async fn look(
     // A record's own id finds its customer.
     let own_ids: Vec<CustomerId> = records.iter().map(|record| CustomerId(record.0)).collect();
     let before = resolve(tx, &own_ids).await?;
-    let (outcomes, log) = intake::write(tx, services, now, deliveries).await?;
+    let (outcomes, log, _) = intake::write(tx, services, now, deliveries).await?;
     let after = resolve(tx, &own_ids).await?;
     // The log has every customer that differs, with what differs.
     let of_customers = || log.changes().iter().filter(|change| change.topic == Topic::Customer);

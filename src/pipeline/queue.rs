@@ -264,6 +264,9 @@ impl Committer {
             .store
             .transact(|tx, _| Box::pin(intake::store(tx, &self.services, now, deliveries)))
             .await?;
+        if stored.marked {
+            self.services.refresh.nudge();
+        }
         let messages = deliveries
             .iter()
             .flat_map(|delivery| &delivery.messages)

@@ -118,6 +118,7 @@ async fn read(services: &Services, door: &RecordsDoor, source: SourceId, items: 
         received_at: arrival.received_at,
         messages,
         refused,
+        is_bulk: false,
     };
     Ok(Read { records, delivery })
 }

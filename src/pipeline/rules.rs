@@ -5,6 +5,7 @@
 //! values were held stays held: a person releases them. A telephone number keeps the spelling it got when it was sent.
 
 use super::rebuild::{self, Listener, RebuildError};
+use super::refresh;
 use crate::access::note_deed;
 use crate::base::{CustomerId, DecisionId, IdentifierId, Instant, JobId, Kind, RecordId};
 use crate::customer::Survivorship;
@@ -18,7 +19,7 @@ use crate::pipeline::Services;
 use crate::pipeline::mend::{Doer, MendError};
 use crate::pipeline::unify::{Happened, unify};
 use crate::store::{Difference, StoreError, Transient};
-use entity::{IdentityDecisionKind, identity_rules};
+use entity::{DueClass, IdentityDecisionKind, identity_rules};
 use sea_orm::DatabaseTransaction;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -392,6 +393,11 @@ async fn place_again(services: &Services, decision: DecisionId, records: BTreeSe
                 let unified = unify(tx, services, happened).await?;
                 unified.tell(&mut log, BTreeMap::new(), |record| CustomerId(record.0), now);
                 neighbours::mark_customers(tx, &own_ids).await?;
+                let concerned_by_moves = refresh::Concerned {
+                    moved: &unified.moved,
+                    ..refresh::Concerned::default()
+                };
+                refresh::mark(tx, &log, (now, DueClass::Bulk), concerned_by_moves).await?;
                 decisions::concern(tx, decision, arrival, &concerned).await?;
                 log.write(tx, now).await?;
                 Ok(concerned.len())

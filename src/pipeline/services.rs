@@ -1,6 +1,7 @@
 //! What the doors need to do their work, put together once at start.
 
 use super::intake::Arrivals;
+use super::refresh::Wake;
 use crate::access::Keyring;
 use crate::base::{Clock, Instant};
 use crate::feed::Feed;
@@ -24,6 +25,8 @@ pub struct Services {
     pub feed: Feed,
     /// Wakes the background jobs of this process.
     pub jobs: Nudge,
+    /// Wakes the refresh of this process.
+    pub refresh: Wake,
 }
 
 impl Services {
@@ -37,6 +40,7 @@ impl Services {
             arrivals: Arrivals::default(),
             feed: Feed::new(store.clone()),
             jobs: Nudge::default(),
+            refresh: Wake::default(),
             clock,
             store,
         })

@@ -52,6 +52,14 @@ pub struct Received {
     pub last_arrival: i64,
 }
 
+/// A record that passed from one customer to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub record: RecordId,
+    pub from: CustomerId,
+    pub to: CustomerId,
+}
+
 /// What became of customers.
 #[derive(Debug, Default)]
 pub struct Unified {
@@ -61,6 +69,8 @@ pub struct Unified {
     absorbed: BTreeMap<CustomerId, (CustomerId, i64)>,
     /// What customers answer otherwise than before.
     consents: Vec<Change>,
+    /// Records that were there and changed hands.
+    pub moved: Vec<Moved>,
 }
 
 /// Writes records and customers. Everything must be under lock.
@@ -115,6 +125,16 @@ pub async fn unify(tx: &DatabaseTransaction, services: &Services, mut happened: 
     };
     let mut unified = unified(&happened, &stored, touched.outcomes(&happened, &grounds));
     unified.consents = consents;
+    let relinked = difference.relinked.iter();
+    let moved = relinked.filter_map(|(record, to)| {
+        let from = known.get(record)?.customer;
+        Some(Moved {
+            record: *record,
+            from,
+            to: *to,
+        })
+    });
+    unified.moved = moved.collect();
     save(
         tx,
         &happened,

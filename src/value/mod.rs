@@ -1,4 +1,5 @@
-//! What a customer is worth: the statistics of lifetime value. Pure; nothing here but `inputs` knows of a server, a database or a clock.
+//! What a customer is worth: the statistics of lifetime value, and the facts of what was bought. Pure; nothing here but `inputs` and
+//! `store` knows of a server, a database or a clock.
 //!
 //! A [`History`] says when somebody bought, in three numbers; [`ledger()`] makes histories out of single purchases. [`fit_buying`] fits
 //! BG/NBD or MBG/NBD to many of them: who still buys, and how often. [`fit_spending`] fits Gamma-Gamma: how much they spend. Both by
@@ -11,12 +12,14 @@
 //! of the papers fail. Sources: Fader, Hardie and Lee 2005 (BG/NBD); Batislam, Denizel and Filiztekin 2007 (MBG/NBD); Fader and Hardie
 //! 2013, note 025 (Gamma-Gamma). What is computed otherwise than there is said in `beta`, `likelihood` and `spending`.
 //!
-//! `inputs` keeps what value is computed with besides orders, exchange rates and spend. Owns `exchange_rate` and `spend`.
+//! `inputs` keeps what value is computed with besides orders, exchange rates and spend; `facts` is what is stored and told of a customer's
+//! purchases, and `store` keeps it. Owns `exchange_rate`, `spend` and `customer_value`.
 //! Leaves to others: where purchases come from, and where values go.
 
 mod backtest;
 mod beta;
 mod buying;
+pub mod facts;
 mod fit;
 mod history;
 pub mod inputs;
@@ -26,6 +29,7 @@ mod maximise;
 mod score;
 mod special;
 mod spending;
+pub mod store;
 
 #[cfg(test)]
 mod edge_tests;

@@ -1,6 +1,9 @@
 //! Loops that run what nobody waits for. Each does its work in a step of its own (`run_once`) and is separate from the waiting.
 
 pub mod feed;
+mod refreshing;
+
+pub use refreshing::Refreshing;
 
 use crate::base::Stopwatch;
 use crate::job::Runner;

@@ -436,6 +436,8 @@ fn guards() -> BTreeMap<String, Scope> {
         ("consent", "\nimpl Consenting {"),
         ("classify", "\nimpl Classifying {"),
         ("erasure", "\nimpl Erasing {"),
+        ("job", "\nimpl Cancelling {"),
+        ("refresh", "\nimpl Redriving {"),
     ];
     for (file, begin) in roots {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/graphql/{file}.rs"));

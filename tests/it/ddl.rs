@@ -137,6 +137,8 @@ async fn entities_read_every_table() {
             change_tx,
             consent,
             customer,
+            customer_value,
+            due,
             event,
             event_definition,
             identifier,

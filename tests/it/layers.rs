@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 /// Each module and its rank. Modules of one rank do not use each other.
-const RANKS: [(&str, u8); 14] = [
+const RANKS: [(&str, u8); 15] = [
     ("base", 0),
     ("store", 1),
+    ("due", 2),
     ("feed", 2),
     ("job", 2),
     // One above the log, since every deed of an operator writes to it.

@@ -20,6 +20,8 @@ const MESSAGES: usize = 200;
 
 async fn check(app: &TestApp) -> Vec<Difference> {
     let services = &app.server.services;
+    // Whoever is due would not be compared.
+    app.run_due_refresh().await;
     let rules = Rules::parse(services.rules.configured()).expect("sound rules");
     let mut found = Vec::new();
     let counts = rebuild::check(&services.store, Arc::new(rules), &mut found)
@@ -251,6 +253,7 @@ on_both! {
     async fn every_tampered_row_is_named(app: TestApp) {
         world(&app).await;
         decisions_of_every_kind(&app).await;
+        app.run_due_refresh().await;
         for tampering in TAMPERINGS {
             tamper(&app, tampering).await;
         }
@@ -280,6 +283,8 @@ const fn tampering(table: &'static str, row: &'static str, column: &'static str,
 
 const SOME_RECORD: &str = "SELECT id FROM record WHERE external_key = 'u:bob'";
 const SOME_PURCHASE: &str = "SELECT record_id, id FROM purchase WHERE order_id = '7'";
+/// Named so, since a tampering looks for `customer_id` under the name `id`.
+const SOME_VALUE: &str = "SELECT customer_value.customer_id FROM customer_value WHERE totals <> '{}'";
 const TAMPERINGS: &[Tampering] = &[
     tampering(
         "record",
@@ -378,6 +383,12 @@ const TAMPERINGS: &[Tampering] = &[
         "'3'",
     ),
     tampering("product", "SELECT id FROM product WHERE sku = 'p1'", "name", "'Pencil'"),
+    tampering("customer_value", SOME_VALUE, "purchase_count", "9"),
+    tampering("customer_value", SOME_VALUE, "unknown_count", "9"),
+    tampering("customer_value", SOME_VALUE, "returned_count", "9"),
+    tampering("customer_value", SOME_VALUE, "first_purchase_at", "9"),
+    tampering("customer_value", SOME_VALUE, "last_purchase_at", "9"),
+    tampering("customer_value", SOME_VALUE, "totals", "'{}'"),
 ];
 
 /// Changes one row, checks that the check names it, and puts it right.
@@ -467,6 +478,7 @@ on_both! {
     async fn rows_that_are_missing_or_made_up_are_named(app: TestApp) {
         world(&app).await;
         decisions_of_every_kind(&app).await;
+        app.run_due_refresh().await;
         for (table, row) in [
             ("customer", "id IN (SELECT customer_id FROM record WHERE external_key = 'u:bob')"),
             ("identity_decision", "kind = 11 AND identifier_id IS NOT NULL"),
@@ -475,6 +487,7 @@ on_both! {
             ("purchase", "order_id = '7'"),
             ("purchase_line", "n = 0"),
             ("refund", "amount IS NOT NULL"),
+            ("customer_value", "purchase_count > 0"),
             ("product", "sku = 'p2'"),
             ("event_definition", "name = 'Product Viewed'"),
             ("trait_definition", "name = 'city'"),

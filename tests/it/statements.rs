@@ -3,7 +3,7 @@
 use super::support::{TestApp, on_both};
 use serde_json::{Value, json};
 
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 15] = [
     "record",
     "identifier",
     "link",
@@ -17,6 +17,8 @@ const TABLES: [&str; 13] = [
     "change_tx",
     "rejected_item",
     "audit",
+    "due",
+    "customer_value",
 ];
 
 async fn rows(app: &TestApp) -> i64 {

@@ -285,5 +285,6 @@ fn delivery(services: &Services, channel: Channel, messages: &[&Value]) -> anyho
         received_at: arrival.received_at,
         messages,
         refused: Vec::new(),
+        is_bulk: true,
     })
 }

@@ -34,6 +34,7 @@ use crate::pipeline::intake::is_telling;
 use crate::pipeline::mend::{Doer, MendError};
 use crate::pipeline::unify::tell_decisions;
 use crate::store::StoreError;
+use crate::{due, value};
 use entity::{ChangeOp, IdentifierKind, IdentifierState, IdentityDecisionKind, Topic, identifier, link, record};
 use mention::Mentions;
 use sea_orm::DatabaseTransaction;
@@ -397,6 +398,10 @@ async fn carry_out(
     let remembered: BTreeSet<uuid::Uuid> = person.gone().filter(is_decided).map(|value| value.id).collect();
     erased::bury_values(tx, &values, &remembered).await?;
     delete_customers(tx, &decision.concerned).await?;
+    // What was derived, also under ids that the person had once.
+    let once = || person.records.iter().map(|record| CustomerId(record.0));
+    value::store::delete(tx, once()).await?;
+    due::forget(tx, once()).await?;
     mark_products(tx, &person.records).await?;
     decisions::insert(tx, std::slice::from_ref(&decision)).await?;
     let object = format!("erasure:{}", deed.id);

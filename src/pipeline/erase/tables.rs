@@ -49,6 +49,8 @@ pub const TABLES: &[Table] = &[
             ("phone_folded", GONE),
         ],
     ),
+    table("customer_value", Fate::AtOnce, &[("totals", GONE)]),
+    table("due", Fate::AtOnce, &[("error", GONE)]),
     table("record", Fate::AtOnce, &[("external_key", GONE), ("traits", GONE)]),
     table("link", Fate::AtOnce, &[("raw", GONE)]),
     table(

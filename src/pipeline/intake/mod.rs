@@ -24,13 +24,13 @@ use crate::identity::store::decisions;
 use crate::identity::store::neighbours::{self, Known};
 use crate::identity::{NewRecord, Scene, Seeds};
 use crate::ingest::{Message, RefusedItem, Sightings, insert_rejected};
-use crate::pipeline::Services;
 use crate::pipeline::unify::{Happened, Received, Said, tell_decisions, unify};
+use crate::pipeline::{Services, refresh};
 use crate::store::StoreError;
-use entity::{ChangeOp, Topic};
+use entity::{ChangeOp, DueClass, Topic};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend};
 use serde_json::{Map, json};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -51,6 +51,8 @@ pub enum Outcome {
 pub struct Stored {
     pub outcomes: Vec<Vec<Outcome>>,
     pub transaction: Option<TransactionId>,
+    /// Whether customers are due by it.
+    pub marked: bool,
 }
 
 /// What one request brought: messages to store and items to list as refused.
@@ -63,6 +65,8 @@ pub struct Delivery {
     pub received_at: Instant,
     pub messages: Vec<Message>,
     pub refused: Vec<RefusedItem>,
+    /// Of many at once for which nobody waits: their customers are looked at after those of others.
+    pub is_bulk: bool,
 }
 
 impl Delivery {
@@ -93,22 +97,27 @@ pub async fn store(
     now: Instant,
     deliveries: &[Delivery],
 ) -> Result<Stored, StoreError> {
-    let (outcomes, log) = write(tx, services, now, deliveries).await?;
+    let (outcomes, log, marked) = write(tx, services, now, deliveries).await?;
     // Repetitions and refusals are no news.
     let transaction = match log.is_empty() {
         true => None,
         false => Some(log.write(tx, now).await?),
     };
-    Ok(Stored { outcomes, transaction })
+    Ok(Stored {
+        outcomes,
+        transaction,
+        marked,
+    })
 }
 
-/// All of `store` but the log, which draws an ordinal: for storing, and for seeing what would be stored.
+/// All of `store` but the log, which draws an ordinal: for storing, and for seeing what would be stored. Answers also whether anybody is
+/// due by it.
 pub(super) async fn write(
     tx: &DatabaseTransaction,
     services: &Services,
     now: Instant,
     deliveries: &[Delivery],
-) -> Result<(Vec<Vec<Outcome>>, Log), StoreError> {
+) -> Result<(Vec<Vec<Outcome>>, Log, bool), StoreError> {
     let standing = services.rules.standing();
     let keys = services.store.hash_key();
     let messages = deliveries.iter().flat_map(|delivery| &delivery.messages);
@@ -160,9 +169,17 @@ pub(super) async fn write(
     let customer_of = |record: RecordId| customer_today(&scene, &known, record);
     tell_decisions(&mut log, &placed.decisions, |record| Some(customer_of(record)));
     let reports: Vec<Reported<'_>> = items.iter().filter(|item| item.is_new).filter_map(Item::reported).collect();
+    let mut buyers = BTreeSet::new();
     for purchase in purchases::apply(tx, keys, &reports).await? {
-        log.note(purchase_change(&purchase, customer_of(purchase.key.record)));
+        let customer = customer_of(purchase.key.record);
+        buyers.insert(customer);
+        log.note(purchase_change(&purchase, customer));
     }
+    let concerned = refresh::Concerned {
+        buyers,
+        moved: &unified.moved,
+    };
+    let marked = refresh::mark(tx, &log, (now, class(deliveries)), concerned).await?;
     let suppressed = suppress::refused(&items);
     let suppressed = suppressed.iter().map(suppress::Suppressed::rejection);
     let refused = listed::without_erased(tx, keys, &standing.rules, deliveries).await?;
@@ -181,7 +198,7 @@ pub(super) async fn write(
         .iter()
         .map(|delivery| outcomes.by_ref().take(delivery.messages.len()).collect())
         .collect();
-    Ok((outcomes, log))
+    Ok((outcomes, log, marked))
 }
 
 /// Under which a message is stored once, whoever it turns out to be about.
@@ -464,6 +481,14 @@ async fn store_events(tx: &DatabaseTransaction, items: &mut [Item<'_>]) -> Resul
         item.is_new = false;
     }
     Ok(())
+}
+
+/// Who goes first of those whom this makes due.
+fn class(deliveries: &[Delivery]) -> DueClass {
+    match deliveries.iter().all(|delivery| delivery.is_bulk) {
+        true => DueClass::Bulk,
+        false => DueClass::Live,
+    }
 }
 
 /// Whoever sent all of it, for the log.

@@ -36,10 +36,12 @@ pub struct Resolved {
 pub async fn resolve_held(services: &Services, doer: &Doer, item: Uuid, action: HeldAction) -> Result<Resolved, MendError> {
     doer.check()?;
     let now = services.now();
-    services
+    let resolved = services
         .store
         .transact(|tx, _| Box::pin(resolve(tx, services, now, doer, (item, action))))
-        .await
+        .await;
+    services.refresh.nudge();
+    resolved
 }
 
 async fn resolve(

@@ -46,6 +46,7 @@ impl Checking<'_> {
         let sources = ingest_store::sources_by_ids(&self.db, &ids).await?;
         let sources: HashMap<SourceId, source::Model> = sources.into_iter().map(|row| (SourceId(row.id), row)).collect();
         let partition = views.folded.neighbourhood.partition();
+        let are_facts_settled = self.are_facts_settled().await?;
         let mut described = Described::default();
         let (mut chunk, mut size, mut done) = (Chunk::new(), 0, 0);
         let mut customers = partition.iter().peekable();
@@ -55,6 +56,10 @@ impl Checking<'_> {
             chunk.push((*customer, records.clone()));
             if size >= CHUNK_RECORDS || customers.peek().is_none() {
                 self.compare_chunk(views, &sources, &chunk, &mut described).await?;
+                if are_facts_settled {
+                    let ids: Vec<CustomerId> = chunk.iter().map(|(id, _)| *id).collect();
+                    self.compare_facts(&ids).await?;
+                }
                 self.report_progress("comparing customers", done);
                 chunk.clear();
                 size = 0;
@@ -73,6 +78,9 @@ impl Checking<'_> {
             if last.is_none() {
                 break;
             }
+        }
+        if are_facts_settled {
+            self.compare_facts_of_nobody(|id| partition.contains_key(&id)).await?;
         }
         let found = recount::compare_products(&self.db, described).await?;
         self.report(found);

@@ -14,6 +14,7 @@ use tributary::cli::server::{Server, open_store};
 use tributary::cli::settings::{self, Origins, Settings};
 use tributary::job::Runner;
 use tributary::pipeline::jobs;
+use tributary::pipeline::refresh::Refresher;
 use tributary::store::Store;
 
 pub const ADMIN_KEY: &str = "an-admin-key-for-tests-0123456789";
@@ -141,6 +142,21 @@ impl TestApp {
         assert_eq!(self.scalar(&left).await, 0, "jobs are due and nobody runs them");
     }
 
+    /// Looks again at every customer who is due, as the worker would; complains when one fails.
+    pub async fn run_due_refresh(&self) {
+        self.run_due_refresh_of(&Refresher::new(&self.server.services)).await;
+        assert_eq!(
+            self.scalar("SELECT COUNT(*) FROM due WHERE error IS NOT NULL").await,
+            0,
+            "a refresh failed"
+        );
+    }
+
+    /// The same with views of the test.
+    pub async fn run_due_refresh_of(&self, refresher: &Refresher) {
+        while refresher.run_once(self.clock.now()).await.expect("a refresh") > 0 {}
+    }
+
     /// How many rows a table has.
     pub async fn count(&self, table: &str) -> i64 {
         self.scalar(&format!("SELECT COUNT(*) FROM {table}")).await
@@ -183,6 +199,8 @@ pub fn test_settings(url: &str) -> Settings {
         ("TRIBUTARY_AUTH__REMEMBERED_SECONDS", "3600"),
         // Tests say when: `run_due_jobs`.
         ("TRIBUTARY_WORKER__JOBS", "false"),
+        // And `run_due_refresh`.
+        ("TRIBUTARY_WORKER__REFRESH", "false"),
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     settings::load(&Origins {

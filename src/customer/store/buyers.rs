@@ -1,0 +1,42 @@
+//! Who bought anything at all.
+
+use crate::base::{CustomerId, RecordId, SourceId};
+use crate::store::{StoreError, any_of, ids_value};
+use sea_orm::{ConnectionTrait, Statement, Value};
+use std::collections::{BTreeSet, HashSet};
+
+/// Of these records, those with a purchase. Leans on the key of `purchase`.
+pub async fn records_that_bought(db: &impl ConnectionTrait, records: &[RecordId]) -> Result<HashSet<RecordId>, StoreError> {
+    let backend = db.get_database_backend();
+    let sql = format!(
+        "SELECT DISTINCT record_id FROM purchase WHERE {}",
+        any_of(backend, "record_id", 1)
+    );
+    let values = [ids_value(backend, records.iter().map(|record| record.0))];
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    rows.iter().map(|row| Ok(RecordId(row.try_get_by_index(0)?))).collect()
+}
+
+/// Of these customers, those with a purchase; `source`: with one that this source told of.
+pub async fn buyers_among(
+    db: &impl ConnectionTrait,
+    customers: &[CustomerId],
+    source: Option<SourceId>,
+) -> Result<BTreeSet<CustomerId>, StoreError> {
+    let backend = db.get_database_backend();
+    let mut values: Vec<Value> = vec![ids_value(backend, customers.iter().map(|customer| customer.0))];
+    let of_source = match source {
+        None => "",
+        Some(source) => {
+            values.push(source.0.into());
+            "AND r.source_id = $2"
+        }
+    };
+    let sql = format!(
+        "SELECT DISTINCT r.customer_id FROM record r
+         WHERE {} {of_source} AND EXISTS (SELECT 1 FROM purchase p WHERE p.record_id = r.id)",
+        any_of(backend, "r.customer_id", 1)
+    );
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    rows.iter().map(|row| Ok(CustomerId(row.try_get_by_index(0)?))).collect()
+}

@@ -1,0 +1,13 @@
+//! Who is to be looked at again, and when: one row for a customer, however often they change before somebody comes.
+//!
+//! Promises: a mark is committed with the change that made it or not at all; nobody holds a row while another does; finishing asks for
+//! the mark that was read, so that no mark is lost; who dies is replaced when the lease runs out. Owns `due`.
+//! Leaves to others: whom a change concerns, and what looking again means (`pipeline::refresh`).
+
+mod failures;
+mod model;
+mod store;
+
+pub use failures::{count_quarantined, drive_again, fail, quarantined};
+pub use model::{ATTEMPTS, Backlog, Claim, Due, Mark, Quarantined, next_attempt};
+pub use store::{backlog, claim, finish, forget, held, is_any, mark, marked_among, release};

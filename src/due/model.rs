@@ -1,0 +1,127 @@
+//! A customer who is due in plain types, and when one that failed is tried again.
+
+use crate::base::{CustomerId, Instant};
+use entity::DueClass;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How often a customer's refresh is tried. With the pauses between them an outage of some minutes is outlived.
+pub const ATTEMPTS: i64 = 5;
+/// Four times longer after each further attempt: 5 s, 20 s, 80 s, 5 min.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// Bulk marks fall due over so long, so that a customer of many rows is looked at once, and thousands do not fall due in one instant.
+const BULK_SPREAD: Duration = Duration::from_secs(2);
+
+/// What makes customers due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The transaction that changes something about them: fresh, so that no two marks are alike.
+    pub by: Uuid,
+    pub at: Instant,
+    pub class: DueClass,
+}
+
+impl Mark {
+    /// When a customer falls due by it.
+    pub(super) fn due_at(&self, customer: CustomerId) -> Instant {
+        match self.class {
+            DueClass::Live => self.at,
+            DueClass::Bulk => self.at.plus(BULK_SPREAD * u32::from(customer.0.as_bytes()[15]) / 256),
+        }
+    }
+}
+
+/// What a worker proves itself with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub customer: CustomerId,
+    pub fence: i64,
+    /// Failures before.
+    pub attempts: i64,
+}
+
+/// A customer who is due, as it stands under the customer's lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub customer: CustomerId,
+    pub fence: i64,
+    pub mark: Uuid,
+    /// The earliest instant at which something may have changed.
+    pub due_at: Instant,
+    /// The earliest change that was told of; `None`: only time has passed.
+    pub marked_at: Option<Instant>,
+}
+
+impl Due {
+    /// The instant of a change that comes of being told, and never of time alone.
+    pub fn told_at(&self) -> Instant {
+        self.marked_at.unwrap_or(self.due_at)
+    }
+
+    /// What a change comes of, for the log: the transaction that told of it, or time.
+    pub fn cause(&self) -> String {
+        match self.marked_at {
+            Some(_) => format!("transaction:{}", self.mark),
+            None => "time".to_owned(),
+        }
+    }
+}
+
+/// A customer whose refresh was given up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quarantined {
+    pub customer: CustomerId,
+    pub since: Instant,
+    /// When the first change happened that is not looked at.
+    pub due_at: Instant,
+    pub attempts: i64,
+    pub error: String,
+}
+
+/// How much there is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Due and in nobody's hands.
+    pub due: i64,
+    /// In the hands of a worker, or pausing after a failure.
+    pub claimed: i64,
+    pub quarantined: i64,
+    /// Since when the longest waiting LIVE customer is due; `None`: nobody waits.
+    pub oldest_live: Option<Instant>,
+}
+
+/// When a customer whose refresh failed `attempts` times is tried again; `None`: not before somebody says so.
+pub fn next_attempt(attempts: i64, now: Instant) -> Option<Instant> {
+    if attempts >= ATTEMPTS {
+        return None;
+    }
+    let earlier = u32::try_from(attempts - 1).unwrap_or(0);
+    Some(now.plus(FIRST_PAUSE * 4_u32.pow(earlier)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_attempts_end() {
+        let now = Instant::from_micros(0);
+        let pauses: Vec<_> = (1..=ATTEMPTS)
+            .map(|attempts| next_attempt(attempts, now).map(|at| at.micros() / 1_000_000))
+            .collect();
+        assert_eq!(pauses, [Some(5), Some(20), Some(80), Some(320), None]);
+    }
+
+    #[test]
+    fn bulk_is_spread_and_live_is_not() {
+        let mark = |class| Mark {
+            by: Uuid::nil(),
+            at: Instant::from_micros(7),
+            class,
+        };
+        let (first, last) = (CustomerId(Uuid::from_u128(0)), CustomerId(Uuid::from_u128(255)));
+        assert_eq!(mark(DueClass::Live).due_at(last).micros(), 7);
+        assert_eq!(mark(DueClass::Bulk).due_at(first).micros(), 7);
+        assert_eq!(mark(DueClass::Bulk).due_at(last).micros(), 7 + 2_000_000 * 255 / 256);
+    }
+}
