@@ -181,7 +181,7 @@ where
 }
 
 /// Runs a query in rounds: as far as it gets, then all loads it asked for, then on.
-pub async fn run_with_loads<T>(query: impl Future<Output = T>, mut waiting: Waiting) -> T {
+pub async fn run_with_loads<T>(query: impl Future<Output = T>, waiting: &mut Waiting) -> T {
     // Tokio lets a task see so many answers in one go and no more. A query that saw but some of them would ask for the rest in a round of
     // its own.
     let mut query = pin!(tokio::task::unconstrained(query));

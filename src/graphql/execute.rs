@@ -1,6 +1,6 @@
 //! A request on its way to an answer: gate, parse cache, page sizes, schema. Knows nothing of HTTP but the three ways it can end.
 
-use super::batching::{loaders, run_with_loads};
+use super::batching::{Waiting, loaders, run_with_loads};
 use super::gate::{self, Limits};
 use super::limits::check_page_sizes;
 use super::loaders::Questions;
@@ -10,7 +10,8 @@ use crate::pipeline::Services;
 use crate::pipeline::records::RecordsDoor;
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{BaseType, ExecutableDocument, OperationDefinition, OperationType};
-use async_graphql::{PathSegment, Request, ServerError, ValidationMode, Value, Variables};
+use async_graphql::{PathSegment, Request, Response, ServerError, ValidationMode, Value, Variables};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use serde_json::{Map, Value as Json, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +45,32 @@ pub enum Answer {
     Invalid(Json),
     /// It ran; there may be errors in some fields. `data` keeps the order of the fields asked for.
     Executed { data: Value, errors: Vec<Json> },
+}
+
+/// One answer of several.
+#[derive(Clone, Debug)]
+pub struct Emission {
+    pub answer: Answer,
+    /// Behind what this answer tells of the change log: when it cannot be sent, the client goes on from the cursor of the one before. None
+    /// where the answer tells of something else.
+    pub cursor: Option<String>,
+}
+
+fn cursor(answer: &Answer) -> Option<&str> {
+    let Answer::Executed {
+        data: Value::Object(root),
+        ..
+    } = answer
+    else {
+        return None;
+    };
+    match root.values().next() {
+        Some(Value::Object(field)) => match field.get("cursor") {
+            Some(Value::String(cursor)) => Some(cursor),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Where requests enter.
@@ -84,15 +111,55 @@ impl Door {
 
     /// Answers a request of this principal.
     pub async fn execute(&self, principal: Principal, body: RequestBody) -> Answer {
+        let Prepared {
+            schema,
+            request,
+            mut loads,
+            known,
+        } = match self.prepare(principal, body) {
+            Ok(prepared) => prepared,
+            Err(answer) => return answer,
+        };
+        answer(run_with_loads(schema.execute(request), &mut loads).await, &known)
+    }
+
+    /// Answers an operation of any kind, one answer after the other: of a query or mutation there is one. What is refused or invalid is the
+    /// first answer, and comes without waiting.
+    pub fn stream(&self, principal: Principal, body: RequestBody) -> BoxStream<'static, Emission> {
+        let Prepared {
+            schema,
+            request,
+            loads,
+            known,
+        } = match self.prepare(principal, body) {
+            Ok(prepared) => prepared,
+            Err(answer) => return stream::iter([Emission { answer, cursor: None }]).boxed(),
+        };
+        let responses = schema.execute_stream(request);
+        let state = (responses, loads, known);
+        stream::unfold(state, |(mut responses, mut loads, known)| async move {
+            let response = run_with_loads(responses.next(), &mut loads).await?;
+            let answer = answer(response, &known);
+            let cursor = cursor(&answer).map(str::to_owned);
+            Some((Emission { answer, cursor }, (responses, loads, known)))
+        })
+        .boxed()
+    }
+
+    fn prepare(&self, principal: Principal, body: RequestBody) -> Result<Prepared, Answer> {
         let is_admin = principal.may(Scope::Admin);
         let is_subject = matches!(principal, Principal::Subject(_));
         let limits = if is_admin { Limits::admin() } else { Limits::default() };
         if let Err(refusal) = gate::check(&body.query, &limits) {
-            return Answer::Refused(refused(refusal.code(), &refusal.to_string()));
+            return Err(Answer::Refused(refused(refusal.code(), &refusal.to_string())));
         }
         let known = match self.parsed(&body.query) {
             Ok(known) => known,
-            Err(error) => return Answer::Invalid(json!({"errors": [error_json(&error, "GRAPHQL_PARSE_FAILED")]})),
+            Err(error) => {
+                return Err(Answer::Invalid(
+                    json!({"errors": [error_json(&error, "GRAPHQL_PARSE_FAILED")]}),
+                ));
+            }
         };
         let variables = Variables::from_json(Json::Object(body.variables));
         let document = &known.document;
@@ -102,10 +169,12 @@ impl Door {
             if let Err(fault) = check_page_sizes(document, operation, &variables) {
                 let location = json!([{"line": fault.line, "column": fault.column}]);
                 let error = json!({"message": fault.to_string(), "locations": location, "extensions": {"code": "PAGE_SIZE_OUT_OF_RANGE"}});
-                return Answer::Refused(json!({"errors": [error]}));
+                return Err(Answer::Refused(json!({"errors": [error]})));
             }
             if let Err(error) = check_required_variables(operation, &variables) {
-                return Answer::Invalid(json!({"errors": [error_json(&error, "GRAPHQL_VALIDATION_FAILED")]}));
+                return Err(Answer::Invalid(
+                    json!({"errors": [error_json(&error, "GRAPHQL_VALIDATION_FAILED")]}),
+                ));
             }
             if known.is_valid.load(Ordering::Relaxed) && are_plain(operation, &variables) {
                 schema = &self.trusting;
@@ -119,29 +188,12 @@ impl Door {
             request = request.disable_introspection();
         }
         let schema = if is_subject { &self.own } else { schema };
-        let response = run_with_loads(schema.execute(request), loads).await;
-        let nothing_ran = response.data == Value::Null
-            && !response.errors.is_empty()
-            && response.errors.iter().all(|error| error.path.is_empty());
-        let code = if nothing_ran {
-            "GRAPHQL_VALIDATION_FAILED"
-        } else {
-            "BAD_INPUT"
-        };
-        let errors: Vec<Json> = response
-            .errors
-            .iter()
-            .take(MAX_ERRORS)
-            .map(|error| error_json(error, code))
-            .collect();
-        if nothing_ran {
-            return Answer::Invalid(json!({"errors": errors}));
-        }
-        known.is_valid.store(true, Ordering::Relaxed);
-        Answer::Executed {
-            data: response.data,
-            errors,
-        }
+        Ok(Prepared {
+            schema: schema.clone(),
+            request,
+            loads,
+            known,
+        })
     }
 
     fn parsed(&self, query: &str) -> Result<Arc<Known>, ServerError> {
@@ -154,6 +206,38 @@ impl Door {
         });
         self.documents.insert(query.to_owned(), known.clone());
         Ok(known)
+    }
+}
+
+/// A request that may run.
+struct Prepared {
+    schema: Schema,
+    request: Request,
+    loads: Waiting,
+    known: Arc<Known>,
+}
+
+fn answer(response: Response, known: &Known) -> Answer {
+    let nothing_ran =
+        response.data == Value::Null && !response.errors.is_empty() && response.errors.iter().all(|error| error.path.is_empty());
+    let code = if nothing_ran {
+        "GRAPHQL_VALIDATION_FAILED"
+    } else {
+        "BAD_INPUT"
+    };
+    let errors: Vec<Json> = response
+        .errors
+        .iter()
+        .take(MAX_ERRORS)
+        .map(|error| error_json(error, code))
+        .collect();
+    if nothing_ran {
+        return Answer::Invalid(json!({"errors": errors}));
+    }
+    known.is_valid.store(true, Ordering::Relaxed);
+    Answer::Executed {
+        data: response.data,
+        errors,
     }
 }
 

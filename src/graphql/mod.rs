@@ -32,19 +32,20 @@ mod query;
 mod record;
 mod rules;
 mod scalars;
+mod subscription;
 mod timeline;
 mod traits;
 mod view;
 
-pub use execute::{Answer, Door, GraphqlOptions, RequestBody};
+pub use execute::{Answer, Door, Emission, GraphqlOptions, RequestBody};
 pub use node_id::{NodeId, is_node_id};
 
 use crate::access::Principal;
 use crate::pipeline::Services;
 use crate::pipeline::records::RecordsDoor;
-use async_graphql::{Context, EmptySubscription, Result, Schema as AsyncSchema, SchemaBuilder, ValidationMode};
+use async_graphql::{Context, Result, Schema as AsyncSchema, SchemaBuilder, ValidationMode};
 
-pub type Schema = AsyncSchema<query::Query, mutation::Mutation, EmptySubscription>;
+pub type Schema = AsyncSchema<query::Query, mutation::Mutation, subscription::Subscription>;
 
 /// The schema. `services`: none to print it.
 pub fn schema(services: Option<Services>) -> Schema {
@@ -64,9 +65,9 @@ fn serving_own(services: Services, records: RecordsDoor) -> Schema {
     builder().data(services).data(records).extension(own::OwnAlone).finish()
 }
 
-fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
+fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Subscription> {
     // The gate has bounded the selection's depth; the library's own limit bounds inline fragments inside fragments.
-    Schema::build(query::Query, mutation::Mutation::default(), EmptySubscription)
+    Schema::build(query::Query, mutation::Mutation::default(), subscription::Subscription)
         .limit_recursive_depth(32)
         .disable_suggestions()
 }
