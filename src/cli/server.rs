@@ -3,15 +3,16 @@
 use super::settings::Settings;
 use crate::base::{Clock, Ids};
 use crate::graphql::{Door, GraphqlOptions, is_node_id};
-use crate::http::{self, Doors, Readiness, TrackingOptions, install_metrics};
+use crate::http::{self, Doors, Patient, Readiness, Sockets, TrackingOptions, install_metrics};
 use crate::identity::RulesDirectory;
 use crate::ingest::Limits;
 use crate::pipeline::queue::{self, Committers, Intake};
 use crate::pipeline::records::RecordsDoor;
 use crate::pipeline::{Services, jobs};
-use crate::store::{self, DatabaseOptions, Store};
+use crate::store::{self, DatabaseOptions, Store, in_background};
 use crate::worker::{self, Worker};
 use anyhow::{Context as _, bail};
+use axum::serve::ListenerExt as _;
 use migration::{Migrator, MigratorTrait as _};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,12 +20,16 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// How long sockets may take to say goodbye when the server stops: they only have to be told.
+const SOCKET_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A server that answers.
 pub struct Server {
     pub address: SocketAddr,
     pub services: Services,
     pub intake: Intake,
     readiness: Readiness,
+    sockets: Sockets,
     committers: Committers,
     worker: Worker,
     stop: oneshot::Sender<()>,
@@ -120,6 +125,7 @@ impl Server {
         services.sources = services.sources.remembering(remembered);
         let (intake, committers) = queue::start(services.clone(), settings.ingest.committers, settings.ingest.queue_events);
         let readiness = Readiness::default();
+        let sockets = Sockets::new(settings.sockets.options());
         let records = records_door(settings, intake.clone());
         let doors = Doors {
             services: services.clone(),
@@ -137,6 +143,7 @@ impl Server {
                 },
             ),
             readiness: readiness.clone(),
+            sockets: sockets.clone(),
             metrics: install_metrics(),
             console: settings.server.console,
         };
@@ -145,6 +152,8 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {bind}"))?;
         let address = listener.local_addr()?;
+        // The address is what a handler may ask for of a listener that is tapped, whatever listens beneath.
+        let listener = Patient::new(listener, 2 * sockets.options().slow).tap_io(|_| {});
         let (stop, stopped) = oneshot::channel::<()>();
         let app = http::router(doors).into_make_service_with_connect_info::<SocketAddr>();
         let http = tokio::spawn(async move {
@@ -157,12 +166,14 @@ impl Server {
         });
         let runner = settings.worker.jobs.then(|| jobs::runner(&services));
         let worker = worker::start(services.clone(), runner);
+        tokio::spawn(in_background(sockets.clone().watch_keys(services.clone())));
         let patience = Duration::from_secs(settings.server.shutdown_seconds);
         Ok(Self {
             address,
             services,
             intake,
             readiness,
+            sockets,
             committers,
             worker,
             stop,
@@ -175,10 +186,15 @@ impl Server {
     /// Each of the first two steps may take the time allowed; whoever is not answered by then was not told that it was stored.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.readiness.stop();
+        // Sockets are told to go at once: nothing of theirs is under way that would not be asked for again.
+        self.sockets.stop();
         // The server may have ended by itself.
         let _ = self.stop.send(());
         if tokio::time::timeout(self.patience, self.http).await.is_err() {
             tracing::warn!("requests were still under way after the time allowed: they are left unanswered");
+        }
+        if !self.sockets.emptied(self.patience.min(SOCKET_PATIENCE)).await {
+            tracing::warn!("sockets were still open after the time allowed: they are cut off");
         }
         self.intake.close();
         if tokio::time::timeout(self.patience, self.committers.finished()).await.is_err() {

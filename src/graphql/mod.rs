@@ -30,6 +30,7 @@ mod preview;
 mod purchase;
 mod query;
 mod record;
+mod request;
 mod rules;
 mod scalars;
 mod subscription;

@@ -5,6 +5,7 @@ pub mod clients;
 pub mod packages;
 pub mod process;
 pub mod servers;
+pub mod socket;
 
 pub use app::{Backend, TestApp};
 
