@@ -23,6 +23,7 @@ mod layers;
 mod lists;
 mod operations;
 mod precision;
+mod pressure;
 mod purchases;
 mod reading;
 mod rebuild;
