@@ -9,7 +9,7 @@ use crate::store::{Store, StoreError, Transient, remembering};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entity::{ApiKeyKind, api_key};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -190,6 +190,10 @@ pub async fn revoke(
 #[derive(Clone, Debug)]
 pub struct Holder {
     pub principal: Principal,
+    /// The id of the key, or of the key that signed the token. None: the preset key, which never ends.
+    pub key: Option<String>,
+    /// When the key or token ends by itself; none: never.
+    pub ends: Option<Instant>,
     /// None: the key was made without a list and is no key of visitors, so nobody asks.
     origins: Option<String>,
 }
@@ -205,6 +209,10 @@ impl Holder {
     pub fn is_subject(&self) -> bool {
         matches!(self.principal, Principal::Subject(_))
     }
+}
+
+fn lives(key: &api_key::Model, now: Instant) -> bool {
+    key.revoked_at.is_none() && key.expires_at.is_none_or(|at| at > now.micros())
 }
 
 /// An origin, and the instant at which the key that allows it ends.
@@ -253,6 +261,8 @@ impl Keyring {
         if self.preset.is_some_and(|preset| key::matches(text, &preset)) {
             return Ok(Some(Holder {
                 principal: Principal::admin(Actor::new("key:preset")),
+                key: None,
+                ends: None,
                 origins: None,
             }));
         }
@@ -267,8 +277,11 @@ impl Keyring {
                 return Ok(None);
             };
             self.note_use(&stored.id);
+            let key_ends = stored.expires_at.map(Instant::from_micros);
             return Ok(Some(Holder {
                 principal: Principal::Subject(subject),
+                key: Some(stored.id.clone()),
+                ends: key_ends.into_iter().chain(token.ends()).min(),
                 origins: Some(stored.origins.clone()),
             }));
         }
@@ -286,6 +299,8 @@ impl Keyring {
                 actor: Actor::new(format!("key:{}", stored.id)),
                 scopes,
             },
+            key: Some(stored.id.clone()),
+            ends: stored.expires_at.map(Instant::from_micros),
             origins: Some(stored.origins.clone()).filter(|origins| !origins.is_empty()),
         }))
     }
@@ -306,10 +321,29 @@ impl Keyring {
             .any(|(origins, ends)| lives(*ends) && origins.split_whitespace().any(|allowed| allowed == origin)))
     }
 
+    /// Which of these keys work no more. What is not remembered is read in one statement.
+    pub async fn ended(&self, ids: &[String], now: Instant) -> Result<Vec<String>, StoreError> {
+        let unknown: Vec<String> = ids.iter().filter(|id| !self.known.contains_key(*id)).cloned().collect();
+        let mut fresh = HashMap::new();
+        if !unknown.is_empty() {
+            for key in store::keys_by_id(self.store.reader(), &unknown).await? {
+                fresh.insert(key.id.clone(), Arc::new(key));
+            }
+            for id in unknown {
+                let found = fresh.get(&id).cloned();
+                self.known.insert(id, found);
+            }
+        }
+        let is_alive = |id: &String| {
+            let known = fresh.get(id).cloned().or_else(|| self.known.get(id).flatten());
+            known.is_some_and(|key| lives(&key, now))
+        };
+        Ok(ids.iter().filter(|id| !is_alive(id)).cloned().collect())
+    }
+
     async fn alive(&self, id: &str, now: Instant) -> Result<Option<Arc<api_key::Model>>, StoreError> {
         let stored = self.stored(id).await?;
-        let is_alive = |key: &Arc<api_key::Model>| key.revoked_at.is_none() && key.expires_at.is_none_or(|at| at > now.micros());
-        Ok(stored.filter(is_alive))
+        Ok(stored.filter(|key| lives(key, now)))
     }
 
     async fn stored(&self, id: &str) -> Result<Option<Arc<api_key::Model>>, StoreError> {

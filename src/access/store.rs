@@ -34,6 +34,11 @@ pub(super) async fn key_by_id(db: &impl ConnectionTrait, id: &str) -> Result<Opt
     Ok(api_key::Entity::find_by_id(id).one(db).await?)
 }
 
+pub(super) async fn keys_by_id(db: &impl ConnectionTrait, ids: &[String]) -> Result<Vec<api_key::Model>, StoreError> {
+    let query = api_key::Entity::find().filter(api_key::Column::Id.is_in(ids));
+    Ok(query.all(db).await?)
+}
+
 pub(super) async fn set_revoked(db: &impl ConnectionTrait, id: &str, at: Instant) -> Result<(), StoreError> {
     let update = api_key::Entity::update_many().col_expr(api_key::Column::RevokedAt, Expr::value(at.micros()));
     update.filter(api_key::Column::Id.eq(id)).exec(db).await?;

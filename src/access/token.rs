@@ -65,6 +65,12 @@ impl<'t> Token<'t> {
         })
     }
 
+    /// From when on it holds no more, the leeway included; `None` when it cannot be read. Not verified.
+    pub fn ends(&self) -> Option<Instant> {
+        let claims: Claims = decode(self.claims)?;
+        Instant::from_epoch_number(claims.exp + LEEWAY)
+    }
+
     /// Whom it speaks for; `None` when this key did not sign it, or it does not hold now.
     pub fn verify(&self, public_key: &[u8], now: Instant, longest: Duration) -> Option<Subject> {
         let key = UnparsedPublicKey::new(&ED25519, public_key);

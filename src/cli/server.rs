@@ -3,17 +3,18 @@
 use super::settings::Settings;
 use crate::base::{Clock, Ids};
 use crate::graphql::{Door, GraphqlOptions, is_node_id};
-use crate::http::{self, Doors, Readiness, TrackingOptions, install_metrics};
+use crate::http::{self, Doors, Patient, Readiness, Sockets, TrackingOptions, install_metrics};
 use crate::identity::RulesDirectory;
 use crate::ingest::Limits;
 use crate::pipeline::queue::{self, Committers, Intake};
 use crate::pipeline::records::RecordsDoor;
 use crate::pipeline::refresh::Refresher;
 use crate::pipeline::{Services, jobs};
-use crate::store::{self, DatabaseOptions, Store};
+use crate::store::{self, DatabaseOptions, Store, in_background};
 use crate::worker::feed::{self, FeedLoops};
 use crate::worker::{self, Refreshing, Worker};
 use anyhow::{Context as _, bail};
+use axum::serve::ListenerExt as _;
 use migration::{Migrator, MigratorTrait as _};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,12 +22,16 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// How long sockets may take to say goodbye when the server stops: they only have to be told.
+const SOCKET_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A server that answers.
 pub struct Server {
     pub address: SocketAddr,
     pub services: Services,
     pub intake: Intake,
     readiness: Readiness,
+    sockets: Sockets,
     committers: Committers,
     worker: Worker,
     feed: FeedLoops,
@@ -159,6 +164,7 @@ impl Server {
         services.sources = services.sources.remembering(remembered);
         let (intake, committers) = queue::start(services.clone(), settings.ingest.committers, settings.ingest.queue_events);
         let readiness = Readiness::default();
+        let sockets = Sockets::new(settings.sockets.options());
         let records = records_door(settings, intake.clone());
         let doors = Doors {
             services: services.clone(),
@@ -176,12 +182,15 @@ impl Server {
                 },
             ),
             readiness: readiness.clone(),
+            sockets: sockets.clone(),
             metrics: install_metrics(),
             console: settings.server.console,
         };
         let bind: SocketAddr = settings.server.bind.parse().context("server.bind")?;
         let listener = TcpListener::bind(bind).await.map_err(|error| cannot_listen(bind, error))?;
         let address = listener.local_addr()?;
+        // The address is what a handler may ask for of a listener that is tapped, whatever listens beneath.
+        let listener = Patient::new(listener, 2 * sockets.options().slow).tap_io(|_| {});
         let (stop, stopped) = oneshot::channel::<()>();
         let app = http::router(doors).into_make_service_with_connect_info::<SocketAddr>();
         let http = tokio::spawn(async move {
@@ -199,12 +208,14 @@ impl Server {
             let refresher = Refresher::new(&services).taking(settings.worker.refresh_batch);
             Refreshing::start(services.clone(), refresher)
         });
+        tokio::spawn(in_background(sockets.clone().watch_keys(services.clone())));
         let patience = Duration::from_secs(settings.server.shutdown_seconds);
         Ok(Self {
             address,
             services,
             intake,
             readiness,
+            sockets,
             committers,
             worker,
             feed,
@@ -219,10 +230,15 @@ impl Server {
     /// Each of the first two steps may take the time allowed; whoever is not answered by then was not told that it was stored.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.readiness.stop();
+        // Sockets are told to go at once: nothing of theirs is under way that would not be asked for again.
+        self.sockets.stop();
         // The server may have ended by itself.
         let _ = self.stop.send(());
         if tokio::time::timeout(self.patience, self.http).await.is_err() {
             tracing::warn!("requests were still under way after the time allowed: they are left unanswered");
+        }
+        if !self.sockets.emptied(self.patience.min(SOCKET_PATIENCE)).await {
+            tracing::warn!("sockets were still open after the time allowed: they are cut off");
         }
         self.intake.close();
         if tokio::time::timeout(self.patience, self.committers.finished()).await.is_err() {

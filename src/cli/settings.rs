@@ -3,6 +3,7 @@
 //! The commented `config/default.toml` is the schema: a key is known if it stands there, and has the type it has there.
 
 use crate::feed::Retention;
+use crate::http::SocketOptions;
 use crate::store::backend_of;
 use crate::worker::feed::FeedOptions;
 use figment::providers::{Format as _, Toml};
@@ -29,6 +30,7 @@ pub struct Settings {
     pub ingest: Ingest,
     pub identity: Identity,
     pub graphql: Graphql,
+    pub sockets: Sockets,
     pub worker: Worker,
     pub log: Log,
 }
@@ -90,6 +92,21 @@ pub struct Identity {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Graphql {
     pub introspection: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Sockets {
+    pub init_seconds: u64,
+    pub ping_seconds: u64,
+    pub comment_seconds: u64,
+    pub slow_seconds: u64,
+    pub recheck_seconds: u64,
+    pub max_message_bytes: usize,
+    pub messages_per_second: u32,
+    pub operations_per_socket: usize,
+    pub connections: usize,
+    pub connections_per_key: usize,
+    pub connections_per_visitor: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -319,6 +336,7 @@ impl Settings {
             size.contains(&self.ingest.max_batch_bytes),
             "ingest.max_batch_bytes must lie between 1024 and 4194304",
         );
+        self.sockets.check(&mut require);
         require(
             matches!(self.log.format.as_str(), "json" | "text"),
             "log.format must be json or text",
@@ -386,6 +404,53 @@ impl Settings {
             "always" => true,
             "embedded" => self.database.url.starts_with("sqlite:"),
             _ => false,
+        }
+    }
+}
+
+impl Sockets {
+    fn check(&self, require: &mut impl FnMut(bool, &str)) {
+        let seconds = [
+            ("init_seconds", self.init_seconds, 60),
+            ("ping_seconds", self.ping_seconds, 3600),
+            ("comment_seconds", self.comment_seconds, 3600),
+            ("slow_seconds", self.slow_seconds, 600),
+            ("recheck_seconds", self.recheck_seconds, 60),
+            ("messages_per_second", u64::from(self.messages_per_second), 10_000),
+        ];
+        for (name, value, most) in seconds {
+            let problem = format!("sockets.{name} must lie between 1 and {most}");
+            require((1..=most).contains(&value), &problem);
+        }
+        require(
+            (1024..=1024 * 1024).contains(&self.max_message_bytes),
+            "sockets.max_message_bytes must lie between 1024 and 1048576",
+        );
+        let counts = [
+            ("operations_per_socket", self.operations_per_socket, 1000),
+            ("connections", self.connections, 1_000_000),
+            ("connections_per_key", self.connections_per_key, 1_000_000),
+            ("connections_per_visitor", self.connections_per_visitor, 1_000_000),
+        ];
+        for (name, value, most) in counts {
+            let problem = format!("sockets.{name} must lie between 1 and {most}");
+            require((1..=most).contains(&value), &problem);
+        }
+    }
+
+    pub fn options(&self) -> SocketOptions {
+        SocketOptions {
+            init: Duration::from_secs(self.init_seconds),
+            ping: Duration::from_secs(self.ping_seconds),
+            comment: Duration::from_secs(self.comment_seconds),
+            slow: Duration::from_secs(self.slow_seconds),
+            recheck: Duration::from_secs(self.recheck_seconds),
+            max_message_bytes: self.max_message_bytes,
+            messages_per_second: self.messages_per_second,
+            operations: self.operations_per_socket,
+            connections: self.connections,
+            connections_per_key: self.connections_per_key,
+            connections_per_visitor: self.connections_per_visitor,
         }
     }
 }

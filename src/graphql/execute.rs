@@ -31,7 +31,7 @@ pub struct GraphqlOptions {
 }
 
 /// A request as it came, its JSON already read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestBody {
     pub query: String,
     pub operation_name: Option<String>,

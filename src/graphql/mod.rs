@@ -34,6 +34,7 @@ mod purchase;
 mod query;
 mod record;
 mod refresh;
+mod request;
 mod rules;
 mod scalars;
 mod subscription;

@@ -1,4 +1,4 @@
-//! GraphQL over HTTP: POST with JSON, two answer media types, statuses as the specification says.
+//! GraphQL over HTTP: POST with JSON, two answer media types, statuses as the specification says; a third is `sse`.
 //!
 //! With `application/graphql-response+json` a document that does not parse or validate is 400; with `application/json` it is 200, for
 //! older clients. A request that passes a limit is 4xx in both.
@@ -6,6 +6,7 @@
 use super::Doors;
 use super::body::{self, BodyError};
 use super::cors;
+use super::sse;
 use crate::access::Holder;
 use crate::graphql::{Answer, RequestBody, execute};
 use crate::store::StoreError;
@@ -14,7 +15,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::Arc;
 
 const GRAPHQL_JSON: &str = "application/graphql-response+json";
@@ -23,25 +24,28 @@ const PLAIN_JSON: &str = "application/json";
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MediaType {
+pub enum MediaType {
     GraphqlResponse,
     Json,
 }
 
 pub async fn post(State(doors): State<Arc<Doors>>, headers: HeaderMap, body: Body) -> Response {
-    let response = answer(&doors, &headers, body).await;
+    let response = answer(doors.clone(), &headers, body).await;
     cors::readable(&doors, &headers, response).await
 }
 
-async fn answer(doors: &Doors, headers: &HeaderMap, body: Body) -> Response {
-    let Some(media_type) = accepted(headers) else {
+async fn answer(doors: Arc<Doors>, headers: &HeaderMap, body: Body) -> Response {
+    let accepted = accepted(headers);
+    let takes_events = takes_events(headers);
+    if accepted.is_none() && !takes_events {
         return refuse(
             MediaType::Json,
             StatusCode::NOT_ACCEPTABLE,
             "NOT_ACCEPTABLE",
-            "answers are application/graphql-response+json or application/json",
+            "answers are application/graphql-response+json, application/json or text/event-stream",
         );
-    };
+    }
+    let media_type = accepted.unwrap_or(MediaType::Json);
     let bytes = match body::read(body, MAX_BODY_BYTES).await {
         Ok(bytes) => bytes,
         Err(BodyError::TooLarge { limit }) => {
@@ -69,7 +73,11 @@ async fn answer(doors: &Doors, headers: &HeaderMap, body: Body) -> Response {
             "send content-type: application/json",
         );
     }
-    let principal = match caller(doors, headers).await {
+    let authorization = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let holder = match caller(&doors, authorization).await {
         Ok(Caller::Nobody) => {
             let mut response = refuse(
                 media_type,
@@ -99,7 +107,7 @@ async fn answer(doors: &Doors, headers: &HeaderMap, body: Body) -> Response {
                     "this key may not be used from pages of this origin: list it in allowedOrigins of a key",
                 );
             }
-            _ => holder.principal,
+            _ => holder,
         },
         Err(error) => {
             tracing::warn!(%error, "the database did not answer for a key");
@@ -115,7 +123,11 @@ async fn answer(doors: &Doors, headers: &HeaderMap, body: Body) -> Response {
         Ok(request) => request,
         Err(reason) => return refuse(media_type, StatusCode::BAD_REQUEST, "BAD_REQUEST", reason),
     };
-    let answer = doors.graphql.execute(principal, request).await;
+    // Clients that name both mean events for what has more than one answer.
+    if takes_events && (accepted.is_none() || request.is_subscription()) {
+        return sse::answer(doors, holder, request).await;
+    }
+    let answer = doors.graphql.execute(holder.principal, request).await;
     let status = match (&answer, media_type) {
         (Answer::Refused(_), _) | (Answer::Invalid(_), MediaType::GraphqlResponse) => StatusCode::BAD_REQUEST,
         (Answer::Invalid(_), MediaType::Json) | (Answer::Executed { .. }, _) => StatusCode::OK,
@@ -123,7 +135,7 @@ async fn answer(doors: &Doors, headers: &HeaderMap, body: Body) -> Response {
     respond(media_type, status, answer.to_json())
 }
 
-/// Everything but POST: queries by GET would put personal data into addresses and logs.
+/// Everything but POST, and GET for a socket: queries by GET would put personal data into addresses and logs.
 pub async fn method_not_allowed() -> Response {
     let mut response = refuse(
         MediaType::Json,
@@ -136,7 +148,7 @@ pub async fn method_not_allowed() -> Response {
 }
 
 /// Who sent a request.
-enum Caller {
+pub enum Caller {
     /// Without a key or token that works.
     Nobody,
     /// With a source's write key, which can only send.
@@ -144,11 +156,8 @@ enum Caller {
     Holder(Holder),
 }
 
-async fn caller(doors: &Doors, headers: &HeaderMap) -> Result<Caller, StoreError> {
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+/// `value`: as in the header `Authorization`.
+pub async fn caller(doors: &Doors, value: &str) -> Result<Caller, StoreError> {
     let Some(key) = value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")) else {
         return Ok(Caller::Nobody);
     };
@@ -205,41 +214,35 @@ fn accepted(headers: &HeaderMap) -> Option<MediaType> {
     best.map(|(_, media_type)| media_type)
 }
 
-fn read_request(bytes: &[u8]) -> Result<RequestBody, &'static str> {
-    let fields = match serde_json::from_slice(bytes) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(Value::Array(_)) => return Err("batches are not answered: send one operation a request"),
-        Ok(_) => return Err("the body must be a JSON object with \"query\""),
-        Err(_) => return Err("the body is not valid JSON"),
-    };
-    let Some(Value::String(query)) = fields.get("query") else {
-        return Err("\"query\" must be a text");
-    };
-    let operation_name = match fields.get("operationName") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(name)) => Some(name.clone()),
-        Some(_) => return Err("\"operationName\" must be a text"),
-    };
-    let variables = match fields.get("variables") {
-        None | Some(Value::Null) => Map::new(),
-        Some(Value::Object(variables)) => variables.clone(),
-        Some(_) => return Err("\"variables\" must be an object"),
-    };
-    if !matches!(fields.get("extensions"), None | Some(Value::Null | Value::Object(_))) {
-        return Err("\"extensions\" must be an object");
-    }
-    Ok(RequestBody {
-        query: query.clone(),
-        operation_name,
-        variables,
+/// Whether an answer may be a stream of events, which has to be asked for by name.
+fn takes_events(headers: &HeaderMap) -> bool {
+    let ranges = headers
+        .get_all(header::ACCEPT)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    ranges.flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case("text/event-stream"));
+        named && !parts.any(|part| part.strip_prefix("q=").is_some_and(|quality| quality.parse() == Ok(0.0)))
     })
 }
 
-fn refuse(media_type: MediaType, status: StatusCode, code: &str, message: &str) -> Response {
+fn read_request(bytes: &[u8]) -> Result<RequestBody, &'static str> {
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(fields)) => RequestBody::read(fields),
+        Ok(Value::Array(_)) => Err("batches are not answered: send one operation a request"),
+        Ok(_) => Err("the body must be a JSON object with \"query\""),
+        Err(_) => Err("the body is not valid JSON"),
+    }
+}
+
+pub fn refuse(media_type: MediaType, status: StatusCode, code: &str, message: &str) -> Response {
     respond(media_type, status, execute::refused(code, message).to_string())
 }
 
-fn respond(media_type: MediaType, status: StatusCode, body: String) -> Response {
+pub fn respond(media_type: MediaType, status: StatusCode, body: String) -> Response {
     let content_type = match media_type {
         MediaType::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
         MediaType::Json => "application/json; charset=utf-8",

@@ -1,4 +1,4 @@
-//! The doors: `/graphql`, the tracking API under `/v1`, health, metrics, the console. Reads and writes HTTP, decides nothing.
+//! The doors: `/graphql` (plain, as a socket, as a stream of events), the tracking API under `/v1`, health, metrics, the console. Reads and writes HTTP, decides nothing.
 
 mod body;
 mod console;
@@ -6,10 +6,15 @@ mod cors;
 mod graphql;
 mod health;
 mod observe;
+mod socket;
+mod sse;
+mod stall;
 mod tracking;
 
 pub use health::Readiness;
 pub use observe::install_metrics;
+pub use socket::{SocketOptions, Sockets};
+pub use stall::Patient;
 
 use crate::graphql::Door;
 use crate::ingest::Limits;
@@ -29,6 +34,7 @@ pub struct Doors {
     pub graphql: Door,
     pub tracking: TrackingOptions,
     pub readiness: Readiness,
+    pub sockets: Sockets,
     pub metrics: PrometheusHandle,
     /// Whether `/console` is served.
     pub console: bool,
@@ -49,6 +55,7 @@ pub fn router(doors: Doors) -> Router {
         .route(
             "/graphql",
             post(graphql::post)
+                .get(socket::upgrade)
                 .options(cors::preflight)
                 .fallback(graphql::method_not_allowed),
         )

@@ -42,6 +42,19 @@ pub fn install_metrics() -> PrometheusHandle {
             metrics::describe_counter!("tributary_http_requests_total", "Requests by route and status.");
             metrics::describe_histogram!("tributary_http_request_seconds", "Time to answer by route.");
             metrics::describe_histogram!("tributary_intake_group_messages", "Messages that shared one commit.");
+            metrics::describe_gauge!("tributary_sockets_open", "Open sockets.");
+            metrics::describe_gauge!(
+                "tributary_subscriptions_open",
+                "Open subscriptions, on sockets and as event streams."
+            );
+            metrics::describe_counter!(
+                "tributary_sockets_closed_total",
+                "Sockets closed, by the code of their close frame; client: by the client; broken: without one."
+            );
+            metrics::describe_counter!(
+                "tributary_subscriptions_slow_total",
+                "Subscriptions ended because nothing was read."
+            );
             handle
         })
         .clone()

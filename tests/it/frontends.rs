@@ -43,22 +43,22 @@ impl SubjectKey {
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
     }
 
-    fn token(&self, claims: &Value) -> String {
+    pub fn token(&self, claims: &Value) -> String {
         self.signed(&json!({"alg": "EdDSA", "typ": "JWT", "kid": self.id}), claims)
     }
 
     /// A token for a user, ten minutes from the beginning of the test.
-    fn of(&self, user: &str) -> String {
+    pub fn of(&self, user: &str) -> String {
         self.token(&json!({"sub": user, "exp": start() + 600}))
     }
 }
 
 /// In seconds, as tokens count.
-fn start() -> i64 {
+pub fn start() -> i64 {
     Instant::parse(START).unwrap().micros() / 1_000_000
 }
 
-async fn api_key(app: &TestApp, scopes: &str) -> String {
+pub async fn api_key(app: &TestApp, scopes: &str) -> String {
     let query = format!(r#"mutation {{ apiKeyCreate(input: {{ name: "k", scopes: [{scopes}] }}) {{ secret }} }}"#);
     app.ask(&query).await["apiKeyCreate"]["secret"].as_str().unwrap().to_owned()
 }
@@ -70,7 +70,7 @@ async fn me(app: &TestApp, token: &str) -> Value {
     body["data"]["me"].clone()
 }
 
-async fn identify(app: &TestApp, write_key: &str, user: &str, traits: Value) {
+pub async fn identify(app: &TestApp, write_key: &str, user: &str, traits: Value) {
     let message = json!({"userId": user, "traits": traits, "timestamp": START});
     let (status, body) = app.send(write_key, "/v1/identify", &message).await;
     assert_eq!(status, StatusCode::OK, "{body}");

@@ -26,7 +26,7 @@ fn nested(before: &str, inside: &str, after: &str, times: usize) -> String {
 }
 
 /// Documents and the code each is refused with.
-fn hostile() -> Vec<(String, &'static str)> {
+pub fn hostile() -> Vec<(String, &'static str)> {
     let chain = numbered("fragment F# on Query { ...F@ ...F@ } ", 30);
     let chain = (0..30).fold(chain, |chain, number| {
         chain.replacen("F@ ...F@", &format!("F{0} ...F{0}", number + 1), 1)

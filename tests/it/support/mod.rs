@@ -6,6 +6,7 @@ pub mod listen;
 pub mod packages;
 pub mod process;
 pub mod servers;
+pub mod socket;
 
 pub use app::{Backend, TestApp};
 
