@@ -46,7 +46,7 @@ const CONNECTIONS: u64 = 16;
 const VIEW: &str = "query($id: ID!) { customer(id: $id) { id displayName email phone city createdAt
     identifiers { kind value state } records { id externalKey source { key channel } }
     timeline(first: 20) { nodes { __typename id occurredAt ... on Event { name channel } ... on Purchase { orderId amount { amountMinor currency } } } }
-    purchases(first: 5) { nodes { orderId occurredAt amount { amountMinor currency } } } } }";
+    purchaseSummary { count netRevenue { amountMinor currency } firstPurchaseAt lastPurchaseAt } } }";
 const PAGE: &str = "query($after: String) { customers(first: 50, after: $after) { nodes { id displayName
     identifiers { kind value } records { id externalKey }
     timeline(first: 5) { nodes { id occurredAt ... on Event { name } } } } } }";
@@ -54,7 +54,7 @@ const PAGE: &str = "query($after: String) { customers(first: 50, after: $after) 
 /// The same in PostGraphile's names.
 const THEIR_VIEW: &str = "query($id: UUID!) { customerByRowId(rowId: $id) { rowId displayName email phone golden createdAt
     shownList { kind value state } recordsList { rowId externalKey source { key channel } }
-    timelineList(first: 20) { recordId rowId occurredAt name } ordersList(first: 5) { orderId occurredAt amountMinor currency } } }";
+    timelineList(first: 20) { recordId rowId occurredAt name } bought { purchases revenue currency firstAt lastAt } } }";
 const THEIR_PAGE: &str = "query { allCustomersList(first: 50, orderBy: [CREATED_AT_DESC, ROW_ID_DESC]) { rowId displayName
     shownList { kind value } recordsList { rowId externalKey } timelineList(first: 5) { recordId rowId occurredAt name } } }";
 

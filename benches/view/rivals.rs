@@ -9,6 +9,7 @@ use std::time::Duration;
 use tributary::base::CustomerId;
 use tributary::base::paging::Page;
 use tributary::customer::store::EventFilter;
+use tributary::customer::store::standing::summed;
 use tributary::pipeline::timeline::{self, Asked};
 use tributary::pipeline::view::{self, Wanted};
 use tributary::store::walk::Window;
@@ -91,16 +92,13 @@ pub fn pgbench(database_url: &str, customers: usize, connections: u64, seconds: 
         kinds: listed,
         names: None,
     };
-    let timeline = |first, events: Option<EventFilter>| {
-        let asked = Asked {
-            window: Window::newest(Page { first, after: None }),
-            purchases: true,
-            consents: events.is_some(),
-            decisions: events.is_some(),
-            events,
-            channels: None,
-        };
-        timeline::statement(DbBackend::Postgres, &[nobody], &asked)
+    let asked = Asked {
+        window: Window::newest(Page { first: 20, after: None }),
+        purchases: true,
+        consents: true,
+        decisions: true,
+        events: Some(events),
+        channels: None,
     };
     let wanted = Wanted {
         records: true,
@@ -108,8 +106,8 @@ pub fn pgbench(database_url: &str, customers: usize, connections: u64, seconds: 
     };
     let statements = [
         view::statement(DbBackend::Postgres, nobody, &wanted),
-        timeline(20, Some(events)),
-        timeline(5, None),
+        timeline::statement(DbBackend::Postgres, &[nobody], &asked),
+        summed(DbBackend::Postgres, &[nobody]),
     ];
     let sql: Vec<String> = statements.into_iter().map(written_out).collect();
     let sql = sql.join(";\n");

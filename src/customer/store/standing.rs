@@ -11,7 +11,7 @@ use crate::customer::summary::{PurchaseSummary, Totals};
 use crate::identity::store::JOIN_RECORDS;
 use crate::ingest::store::JOIN_SOURCES;
 use crate::store::{Rows, StoreError};
-use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -44,19 +44,15 @@ fn placed(relation: &str) -> String {
     )
 }
 
-fn customers_relation(db: &impl ConnectionTrait, customers: &[CustomerId]) -> (String, Vec<sea_orm::Value>) {
+fn customers_relation(backend: DbBackend, customers: &[CustomerId]) -> (String, Vec<sea_orm::Value>) {
     Rows::new()
         .id("customer_id", customers.iter().map(|customer| customer.0))
-        .relation(db.get_database_backend())
+        .relation(backend)
 }
 
-/// What customers bought, added up; those without orders are missing. One statement, and a constant number more while a refund was told
-/// by a report that does not count.
-pub async fn summaries(
-    db: &impl ConnectionTrait,
-    customers: &[CustomerId],
-) -> Result<HashMap<CustomerId, PurchaseSummary>, StoreError> {
-    let (relation, values) = customers_relation(db, customers);
+/// The statement that adds up the orders of customers, a row for each currency of each.
+pub fn summed(backend: DbBackend, customers: &[CustomerId]) -> Statement {
+    let (relation, values) = customers_relation(backend, customers);
     // Sums in two halves, so that neither overflows.
     let half = |column: &str| {
         format!(
@@ -78,7 +74,16 @@ pub async fn summaries(
         half("refunded_minor").replace("{}", "refunds"),
         placed(&relation)
     );
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Statement::from_sql_and_values(backend, sql, values)
+}
+
+/// What customers bought, added up; those without orders are missing. One statement, and a constant number more while a refund was told
+/// by a report that does not count.
+pub async fn summaries(
+    db: &impl ConnectionTrait,
+    customers: &[CustomerId],
+) -> Result<HashMap<CustomerId, PurchaseSummary>, StoreError> {
+    let statement = summed(db.get_database_backend(), customers);
     let mut summaries: HashMap<CustomerId, PurchaseSummary> = HashMap::new();
     let mut repeated = Vec::new();
     for row in Summed::find_by_statement(statement).all(db).await? {
@@ -126,7 +131,7 @@ async fn correct_refunds(
     if customers.is_empty() {
         return Ok(());
     }
-    let (relation, values) = customers_relation(db, customers);
+    let (relation, values) = customers_relation(db.get_database_backend(), customers);
     let sql = format!(
         "SELECT told.record_id, told.id FROM ({}) AS told
          WHERE told.place > 1 AND EXISTS (SELECT 1 FROM refund f WHERE f.record_id = told.record_id AND f.purchase_id = told.id)",
