@@ -149,7 +149,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Doctor => doctor::run(&settings).await,
         Command::Test(test) => test::run(&settings, cli.database_url.as_deref(), &test).await,
         Command::Rebuild { check } => rebuild::run(&settings, check).await,
-        Command::Import(import) => import::run(&settings, import).await,
+        Command::Import(import) => {
+            // It meets each page once or twice: mapped, they would only count as memory.
+            settings.database.mapped_mb = 0;
+            import::run(&settings, import).await
+        }
         Command::Export(export) => export::run(&settings, export).await,
         Command::Backup(backup) => backup::run(&settings, backup).await,
         Command::Erasures(command) => erasures::run(&settings, &command).await,

@@ -51,6 +51,7 @@ pub struct Database {
     pub acquire_timeout_ms: u64,
     pub query_statement_timeout_ms: u64,
     pub ingest_statement_timeout_ms: u64,
+    pub mapped_mb: u32,
     pub require_durable: bool,
 }
 
@@ -384,6 +385,7 @@ impl Settings {
             acquire_timeout: Duration::from_millis(database.acquire_timeout_ms),
             query_statement_timeout: Duration::from_millis(database.query_statement_timeout_ms),
             ingest_statement_timeout: Duration::from_millis(database.ingest_statement_timeout_ms),
+            mapped_bytes: u64::from(database.mapped_mb) << 20,
             create: true,
         }
     }

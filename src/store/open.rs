@@ -24,6 +24,8 @@ pub struct DatabaseOptions {
     pub acquire_timeout: Duration,
     pub query_statement_timeout: Duration,
     pub ingest_statement_timeout: Duration,
+    /// SQLite only: so much of the file is mapped into memory by each connection.
+    pub mapped_bytes: u64,
     /// Whether a missing SQLite file is made.
     pub create: bool,
 }
@@ -117,7 +119,7 @@ async fn connect(options: &DatabaseOptions) -> Result<(DatabaseConnection, Datab
 
 fn sqlite(options: &DatabaseOptions, connections: u32) -> ConnectOptions {
     let mut connect = common(&options.url, options, connections);
-    let create = options.create;
+    let (create, mapped_bytes) = (options.create, options.mapped_bytes);
     connect.map_sqlx_sqlite_opts(move |sqlite| {
         sqlite
             .create_if_missing(create)
@@ -133,7 +135,7 @@ fn sqlite(options: &DatabaseOptions, connections: u32) -> ConnectOptions {
             // Pages of the log, 32 MiB. Events land on pages all over the indexes; the longer the log grows before it is copied into
             // the file, the more changes of one page are copied at once.
             .pragma("wal_autocheckpoint", "8192")
-            .pragma("mmap_size", "268435456")
+            .pragma("mmap_size", mapped_bytes.to_string())
     });
     connect
 }

@@ -93,9 +93,10 @@ pub(super) struct Import {
     /// Where refused rows are listed. By default beside each file: FILE.errors.ndjson.
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
-    /// Rows of one commit.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=2_500))]
-    batch: u64,
+    /// Rows of one commit. By default 5000 on SQLite, where a larger commit writes fewer pages for each row, and 1000 on PostgreSQL.
+    /// Other writers wait for a commit under way.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    batch: Option<u64>,
     /// Commits beside each other; on SQLite always one.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=8))]
     lanes: u64,
@@ -231,6 +232,7 @@ impl Shop<'_> {
         progress.told(&columns::summary(&reader, is_guessed));
         let errors = ErrorFile::new(self.errors_path(path));
         let watch = Stopwatch::start();
+        let is_postgres = self.services.store.is_postgres();
         let feeder = Feeder {
             services: &self.services,
             sender: Sender {
@@ -241,12 +243,8 @@ impl Shop<'_> {
             limits: self.limits(),
             protected_traits: self.settings.ingest.protected_traits.clone().into(),
             tried_out: self.tried_out.clone(),
-            batch: usize::try_from(self.import.batch)?,
-            lanes: if self.services.store.is_postgres() {
-                usize::try_from(self.import.lanes)?
-            } else {
-                1
-            },
+            batch: usize::try_from(self.import.batch.unwrap_or(if is_postgres { 1_000 } else { 5_000 }))?,
+            lanes: if is_postgres { usize::try_from(self.import.lanes)? } else { 1 },
             progress: &progress,
         };
         let counts = if reader.mapping.is_about_people() {
