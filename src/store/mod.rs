@@ -115,6 +115,18 @@ pub async fn in_background<W: Future>(work: W) -> W::Output {
     BACKGROUND.scope((), work).await
 }
 
+/// Work to be spawned, whose statements are counted as those of whoever spawns it.
+pub fn counted_as_here<W: Future>(work: W) -> impl Future<Output = W::Output> {
+    let is_background = BACKGROUND.try_with(|()| ()).is_ok();
+    async move {
+        if is_background {
+            in_background(work).await
+        } else {
+            work.await
+        }
+    }
+}
+
 /// What can go wrong below the features. The texts hold their causes, so none is passed on as a source to be printed again.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

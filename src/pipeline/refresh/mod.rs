@@ -22,7 +22,7 @@ use crate::due::{self, Claim, Due};
 use crate::feed::Log;
 use crate::identity::store::neighbours;
 use crate::pipeline::Services;
-use crate::store::{StoreError, in_background};
+use crate::store::{StoreError, counted_as_here};
 use entity::DueClass;
 use facts::Facts;
 use futures_util::future::BoxFuture;
@@ -186,7 +186,7 @@ impl Refresher {
                 .transact::<_, StoreError, _>(|tx, _| Box::pin(own.refresh(tx, &claims, now)))
                 .await
         };
-        match tokio::spawn(in_background(refreshing)).await {
+        match tokio::spawn(counted_as_here(refreshing)).await {
             Ok(refreshed) => refreshed.map_err(Failure::Store),
             Err(_) => Err(Failure::Panic),
         }

@@ -107,7 +107,7 @@ fn spawn(environment: &[(String, String)]) -> (Child, JoinHandle<String>, String
 }
 
 /// A command that does not end by itself, such as a `serve` that should have refused, is ended after this long.
-const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+const COMMAND_LIMIT: Duration = Duration::from_secs(180);
 
 /// Runs a command of the binary to its end.
 pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> std::process::Output {
