@@ -13,6 +13,7 @@
 #[path = "../../tests/it/support/packages.rs"]
 mod packages;
 mod seed;
+#[expect(dead_code, reason = "the tests have a Redis, too")]
 #[path = "../../tests/it/support/servers.rs"]
 mod servers;
 
