@@ -23,6 +23,7 @@ mod frontends;
 mod gate;
 mod golden;
 mod histories;
+mod instances;
 mod intake;
 mod jobs;
 mod jobs_cancel;
