@@ -10,6 +10,7 @@ mod crowd;
 mod ddl;
 mod decisions;
 mod demo;
+mod dispatching;
 mod doors;
 mod erasure;
 mod erasure_ledger;
