@@ -158,6 +158,8 @@ impl Dispatcher {
 
     fn lose_lease(&mut self) {
         tracing::warn!("another instance hands changes over now");
+        // It is for the other to say from now on.
+        metrics::gauge!("tributary_dispatcher_lag_seconds").set(0.0);
         self.lease = None;
         self.reader = None;
     }
