@@ -28,8 +28,8 @@ deny: ## Licences, advisories and unused dependencies, with the tools that are i
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: cargo install cargo-deny"; fi
 	@if command -v cargo-machete >/dev/null; then cargo machete; else echo "cargo-machete is not installed: cargo install cargo-machete"; fi
 
-soak: ## The long versions of the crash and crowd tests
-	TRIBUTARY_SOAK=1 cargo test --release --test it -- --nocapture soak crash crowd
+soak: ## The long versions of the tests with crashes, crowds and several instances
+	TRIBUTARY_SOAK=1 cargo test --release --test it -- --nocapture soak crash crowd instances
 
 bench: ## Measure; writes benches/results/*.json
 	cargo bench --bench ingest

@@ -6,13 +6,14 @@ use crate::graphql::{Door, GraphqlOptions, is_node_id};
 use crate::http::{self, Doors, Patient, Readiness, Sockets, TrackingOptions, install_metrics};
 use crate::identity::RulesDirectory;
 use crate::ingest::Limits;
+use crate::pipeline::dispatch::Dispatcher;
 use crate::pipeline::queue::{self, Committers, Intake};
 use crate::pipeline::records::RecordsDoor;
 use crate::pipeline::refresh::Refresher;
 use crate::pipeline::{Services, jobs};
 use crate::store::{self, DatabaseOptions, Store, in_background};
 use crate::worker::feed::{self, FeedLoops};
-use crate::worker::{self, Refreshing, Worker};
+use crate::worker::{self, Dispatching, Refreshing, Worker};
 use anyhow::{Context as _, bail};
 use axum::serve::ListenerExt as _;
 use migration::{Migrator, MigratorTrait as _};
@@ -36,6 +37,7 @@ pub struct Server {
     worker: Worker,
     feed: FeedLoops,
     refreshing: Option<Refreshing>,
+    dispatching: Option<Dispatching>,
     stop: oneshot::Sender<()>,
     http: JoinHandle<std::io::Result<()>>,
     patience: Duration,
@@ -208,6 +210,10 @@ impl Server {
             let refresher = Refresher::new(&services).taking(settings.worker.refresh_batch);
             Refreshing::start(services.clone(), refresher)
         });
+        let dispatching = match settings.worker.jobs {
+            true => Dispatching::start(services.clone(), Dispatcher::new(&services)),
+            false => None,
+        };
         tokio::spawn(in_background(sockets.clone().watch_keys(services.clone())));
         let patience = Duration::from_secs(settings.server.shutdown_seconds);
         Ok(Self {
@@ -220,6 +226,7 @@ impl Server {
             worker,
             feed,
             refreshing,
+            dispatching,
             stop,
             http,
             patience,
@@ -248,6 +255,9 @@ impl Server {
         }
         if let Some(refreshing) = self.refreshing {
             refreshing.stop().await;
+        }
+        if let Some(dispatching) = self.dispatching {
+            dispatching.stop().await;
         }
         self.worker.stop().await;
         self.feed.stop().await;

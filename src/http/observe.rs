@@ -55,6 +55,18 @@ pub fn install_metrics() -> PrometheusHandle {
                 "tributary_subscriptions_slow_total",
                 "Subscriptions ended because nothing was read."
             );
+            metrics::describe_gauge!(
+                "tributary_dispatcher_lag_seconds",
+                "How long the oldest change that was not handed to who acts on changes has waited."
+            );
+            metrics::describe_counter!(
+                "tributary_dispatcher_failures_total",
+                "Batches of changes that were refused, and tried again."
+            );
+            metrics::describe_counter!(
+                "tributary_dispatcher_resets_total",
+                "Times that the log no longer had what was to be handed over, by reason."
+            );
             handle
         })
         .clone()

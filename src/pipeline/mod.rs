@@ -7,12 +7,14 @@
 //! `erase` lets a person go, and the history of the others stay;
 //! `rules` publishes other rules and says beforehand what they would change; `scenario` plays small histories through these verbs and compares what became of them, for who tests rules;
 //! `refresh` looks again at whoever is due, and marks who is;
+//! `dispatch` hands every change to whoever acts on it;
 //! `rebuild` folds all of it again and compares;
 //! `changes` tells readers of the log who a customer is today;
 //! `timeline` puts what the features know of a customer into one list; `jobs` names what is done in the background.
 
 pub mod changes;
 pub mod consents;
+pub mod dispatch;
 pub mod erase;
 mod golden;
 pub mod import;

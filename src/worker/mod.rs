@@ -1,8 +1,10 @@
 //! Loops that run what nobody waits for. Each does its work in a step of its own (`run_once`) and is separate from the waiting.
 
+mod dispatching;
 pub mod feed;
 mod refreshing;
 
+pub use dispatching::Dispatching;
 pub use refreshing::Refreshing;
 
 use crate::base::Stopwatch;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-const WRITE_KEY: &str = "write-key-of-the-crash-tests-0001";
+pub const WRITE_KEY: &str = "write-key-of-the-crash-tests-0001";
 const SENDERS: u64 = 8;
 /// Few, so that senders meet at the same records.
 const PEOPLE: u64 = 40;
@@ -63,7 +63,7 @@ async fn a_server_outlives_the_loss_of_all_its_database_connections_and_loses_no
 }
 
 /// Whatever the kills interrupted, what is derived is what the recorded history comes to.
-fn assert_rebuilds(url: &str) {
+pub fn assert_rebuilds(url: &str) {
     let output = command(&["rebuild", "--check", "--database-url", url], &[]);
     let differences = String::from_utf8_lossy(&output.stdout);
     assert!(
@@ -132,18 +132,23 @@ fn rounds() -> u64 {
     if std::env::var_os("TRIBUTARY_SOAK").is_some() { 50 } else { 5 }
 }
 
-async fn server_with_source(url: &str) -> Process {
+/// Puts the senders' source into a database.
+pub fn add_source(url: &str) {
     let add = ["source", "add", "--key", "shop", "--channel", "web", "--write-key", WRITE_KEY];
     let added = command(&add, &[("TRIBUTARY_DATABASE__URL", url)]);
     assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+}
+
+async fn server_with_source(url: &str) -> Process {
+    add_source(url);
     Process::start(url, &[]).await
 }
 
 /// Marsaglia's xorshift: the same moments in every run.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -415,7 +420,7 @@ async fn assert_log_complete(db: &DatabaseConnection, stored: &[StoredEvent]) {
     assert_eq!(listed.len(), stored.len(), "the log lists no event that is not stored");
 }
 
-async fn rows(db: &DatabaseConnection, sql: &str) -> Vec<sea_orm::QueryResult> {
+pub async fn rows(db: &DatabaseConnection, sql: &str) -> Vec<sea_orm::QueryResult> {
     let statement = Statement::from_string(db.get_database_backend(), sql);
     db.query_all_raw(statement).await.expect(sql)
 }

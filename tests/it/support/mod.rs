@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod clients;
+pub mod fleet;
 pub mod listen;
 pub mod packages;
 pub mod process;

@@ -73,6 +73,11 @@ impl Process {
         assert!(status.success());
     }
 
+    /// Waits for the end after a signal.
+    pub fn wait(&mut self) {
+        self.child.wait().expect("ended");
+    }
+
     /// Waits for the end; answers the exit code and what it wrote to standard error.
     pub fn finished(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().expect("ended").code();

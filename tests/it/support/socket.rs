@@ -64,6 +64,17 @@ impl Socket {
         }
     }
 
+    /// To a server that may just be dying; none when it does not take the connection.
+    pub async fn try_connect(base: &str) -> Option<Self> {
+        let address = base.strip_prefix("http://").expect("a URL");
+        let mut request = format!("ws://{address}/graphql").into_client_request().expect("a request");
+        let protocol = HeaderValue::from_static("graphql-transport-ws");
+        request.headers_mut().insert("sec-websocket-protocol", protocol);
+        let stream = TcpStream::connect(address).await.ok()?;
+        let (stream, _) = client_async(request, stream).await.ok()?;
+        Some(Self { stream })
+    }
+
     /// Opened, and known by this key.
     pub async fn known(app: &TestApp, key: &str) -> Self {
         let mut socket = Self::open(app).await;
