@@ -43,6 +43,7 @@ mod semantics;
 mod sockets;
 mod statements;
 mod streams;
+mod subscriber;
 mod summary;
 mod support;
 mod timeline;
