@@ -42,6 +42,7 @@ mod schema;
 mod semantics;
 mod sockets;
 mod statements;
+mod stories;
 mod streams;
 mod subscriber;
 mod summary;

@@ -1,9 +1,9 @@
 //! The example of a subscriber, as its readers would run it: killed, started again, and left without its server, it misses no change.
 
-use super::support::app::{ADMIN_KEY, database, eventually};
+use super::support::Backend;
+use super::support::app::{ADMIN_KEY, database};
 use super::support::clients::{example_subscriber, run_for};
 use super::support::process::Process;
-use super::support::Backend;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -73,10 +73,16 @@ impl Api {
 
     /// New people at once.
     async fn people(&self, numbers: std::ops::Range<usize>) {
-        let person = |n: usize| json!({"type": "identify", "userId": format!("p{n}"), "messageId": format!("p{n}"), "traits": {"n": n}});
+        let person =
+            |n: usize| json!({"type": "identify", "userId": format!("p{n}"), "messageId": format!("p{n}"), "traits": {"n": n}});
         let batch = json!({"batch": numbers.map(person).collect::<Vec<_>>()});
         let request = self.http.post(format!("{}/v1/batch", self.base));
-        let answer = request.basic_auth(&self.write_key, Some("")).json(&batch).send().await.unwrap();
+        let answer = request
+            .basic_auth(&self.write_key, Some(""))
+            .json(&batch)
+            .send()
+            .await
+            .unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
@@ -99,6 +105,17 @@ impl Api {
             }
         }
     }
+}
+
+/// Waits until something holds; at most a minute, since the program pauses up to ten seconds between its attempts.
+async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    for _ in 0..1_200 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never happened: {what}");
 }
 
 fn text(value: &Value) -> String {
@@ -132,7 +149,10 @@ impl Subscriber {
     fn command(&self) -> Command {
         let mut command = Command::new("node");
         let environment = self.environment.iter().map(|(name, value)| (name, value));
-        command.arg("dist/main.js").current_dir(example_subscriber()).envs(environment);
+        command
+            .arg("dist/main.js")
+            .current_dir(example_subscriber())
+            .envs(environment);
         command
     }
 
@@ -270,15 +290,26 @@ async fn survives(backend: Backend) {
     let known = |change: &Value| json!([change["cursor"], change["entityId"], change["rev"], change["after"]]);
     let got: Vec<Value> = first_times.into_iter().map(known).collect();
     let wanted: Vec<Value> = log.iter().map(known).collect();
-    assert_eq!(got, wanted, "each change once, in the order of the log\n{}", subscriber.complaints());
-    let revisions: BTreeSet<String> = log.iter().map(|change| format!("{}/{}", change["entityId"], change["rev"])).collect();
+    assert_eq!(
+        got,
+        wanted,
+        "each change once, in the order of the log\n{}",
+        subscriber.complaints()
+    );
+    let revisions: BTreeSet<String> = log
+        .iter()
+        .map(|change| format!("{}/{}", change["entityId"], change["rev"]))
+        .collect();
     assert_eq!(revisions.len(), log.len(), "an entity has each revision once");
     // A kill between printing and keeping the cursor brings that batch twice, and nothing else does.
     assert!(printed.len() - log.len() <= 2 * 100, "{} of {}", printed.len(), log.len());
     let numbers: BTreeSet<u64> = log.iter().filter_map(|change| change["after"]["n"].as_u64()).collect();
     assert_eq!(numbers.len(), WRITES);
     assert!(subscriber.complaints().contains("again in "), "it lost its server meanwhile");
-    assert!(!printed.is_empty() && subscriber.lines().iter().all(|line| line.get("customer").is_none()), "it never began anew");
+    assert!(
+        !printed.is_empty() && subscriber.lines().iter().all(|line| line.get("customer").is_none()),
+        "it never began anew"
+    );
     drop(server);
     let _ = fs::remove_dir_all(&folder);
 }
@@ -317,7 +348,9 @@ async fn where_its_cursor_is_no_longer_good_it_reads_everybody_and_goes_on() {
     eventually("the first cursor is kept", || async { !subscriber.cursor().is_empty() }).await;
     let customers = |subscriber: &Subscriber| -> Vec<String> {
         let lines = subscriber.lines().into_iter();
-        lines.filter_map(|line| line.get("customer").map(|customer| text(&customer["id"]))).collect()
+        lines
+            .filter_map(|line| line.get("customer").map(|customer| text(&customer["id"])))
+            .collect()
     };
     let everybody = async || -> usize {
         let found = api.ask("{ customers(first: 1) { totalCount } }").await;
@@ -342,7 +375,11 @@ async fn where_its_cursor_is_no_longer_good_it_reads_everybody_and_goes_on() {
     copy(&backup, &place);
     server.restart_in_place(&[]).await;
     eventually("it read everybody", || async { customers(&subscriber).len() == 3 }).await;
-    assert!(subscriber.complaints().contains("CURSOR_EPOCH"), "{}", subscriber.complaints());
+    assert!(
+        subscriber.complaints().contains("CURSOR_EPOCH"),
+        "{}",
+        subscriber.complaints()
+    );
     assert_eq!((distinct(&customers(&subscriber)), everybody().await), (3, 3));
     api.write(10).await;
     eventually("it goes on", || async { subscriber.has_printed(10) }).await;
@@ -366,12 +403,22 @@ async fn where_its_cursor_is_no_longer_good_it_reads_everybody_and_goes_on() {
     subscriber.start();
     let people = everybody().await;
     assert!(people > 1_200, "{people}");
-    eventually("it read everybody", || async { customers(&subscriber).len() == before + people }).await;
-    assert!(subscriber.complaints().contains("CURSOR_EXPIRED"), "{}", subscriber.complaints());
+    eventually("it read everybody", || async {
+        customers(&subscriber).len() == before + people
+    })
+    .await;
+    assert!(
+        subscriber.complaints().contains("CURSOR_EXPIRED"),
+        "{}",
+        subscriber.complaints()
+    );
     assert_eq!(distinct(&customers(&subscriber)[before..]), people);
     api.write(20).await;
     eventually("it goes on", || async { subscriber.has_printed(20) }).await;
-    assert!(!subscriber.has_printed(11), "what it read as a list does not come as a change, too");
+    assert!(
+        !subscriber.has_printed(11),
+        "what it read as a list does not come as a change, too"
+    );
     drop(server);
     let _ = fs::remove_dir_all(&folder);
 }
@@ -390,8 +437,16 @@ async fn with_a_wrong_key_it_ends_and_says_so() {
         let ended = tokio::task::spawn_blocking(move || run_for(Duration::from_secs(60), &mut command));
         let ended = ended.await.unwrap().unwrap();
         assert!(!ended.success && ended.stdout.is_empty(), "{}", ended.stdout);
-        let expected = if kept.is_empty() { "UNAUTHENTICATED" } else { "closed with 4403" };
-        assert!(ended.stderr.contains(expected) && !ended.stderr.contains("again in"), "{}", ended.stderr);
+        let expected = if kept.is_empty() {
+            "UNAUTHENTICATED"
+        } else {
+            "closed with 4403"
+        };
+        assert!(
+            ended.stderr.contains(expected) && !ended.stderr.contains("again in"),
+            "{}",
+            ended.stderr
+        );
     }
     drop(server);
     let _ = fs::remove_dir_all(&folder);
