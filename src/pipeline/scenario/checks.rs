@@ -8,6 +8,7 @@ use crate::base::CustomerId;
 use crate::feed::Entry;
 use entity::Topic;
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// A list written as a range is at most so long.
 const MAX_LIST: u64 = 1_000_000;
@@ -117,7 +118,8 @@ fn list(at: &At<'_>) -> Result<Vec<Value>, Unread> {
                 _ => Err(at.fault(format!("{range:?} is no range of numbers: write 101..451")).into()),
             }
         }
-        _ => Err(not_yet(at, "a list with anyOrder or contains")),
+        Value::Object(_) => Err(not_yet(at, "a list with anyOrder or contains")),
+        _ => Err(at.fault("must be a list or a range such as 101..451").into()),
     }
 }
 
@@ -150,11 +152,9 @@ impl Check {
                     .into_iter()
                     .collect();
                 if *each_once {
-                    let twice = values
-                        .iter()
-                        .enumerate()
-                        .find(|(place, value)| values[..*place].contains(value));
-                    differences.extend(twice.map(|(_, value)| format!("{what}: {value} came twice")));
+                    let mut seen = HashSet::new();
+                    let twice = values.iter().find(|value| !seen.insert(value.to_string()));
+                    differences.extend(twice.map(|value| format!("{what}: {value} came twice")));
                 }
                 Ok(differences)
             }
