@@ -37,7 +37,7 @@ pub enum Claim {
     RevisionsIncrease { customer: String },
 }
 
-/// Reads an entry of `then`: it may claim several things.
+/// Reads an entry of `then`: it may claim several things, or be a note for people.
 pub(super) fn read(at: &At<'_>) -> Result<Vec<Check>, Unread> {
     let after = at.get("after")?.map(|after| number(&after)).transpose()?;
     let mut checks = Vec::new();
@@ -69,7 +69,7 @@ pub(super) fn read(at: &At<'_>) -> Result<Vec<Check>, Unread> {
             claim,
         });
     }
-    if checks.is_empty() {
+    if checks.is_empty() && at.get("note")?.is_none() {
         return Err(at.fault("claims nothing").into());
     }
     Ok(checks)

@@ -23,9 +23,13 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The source that says everything in stories.
 const SOURCE: &str = "story";
+/// Between two things that are said: nobody says two at one instant, and of those that are the order of ids would decide. It is the smallest
+/// step of the clock, so that nothing becomes due by it.
+const BREATH: Duration = Duration::from_micros(1);
 
 /// Plays a story on services that stand on an empty store, with a clock moved by hand that stands where the story begins, while the loops
 /// of the change log run. Answers what differs from what must hold, in words.
@@ -125,6 +129,7 @@ impl Stage<'_> {
 
     /// Says something of a person, as a server sends it.
     async fn say(&self, key: &str, attributes: Map<String, Value>) -> Result<(), String> {
+        self.services.clock.advance(BREATH);
         let number = self.messages.fetch_add(1, Ordering::SeqCst);
         let item = Item {
             key: key.to_owned(),
