@@ -101,7 +101,8 @@ fn a_wrong_expectation_fails_with_its_differences_and_exit_status_1() {
             "D09" => expected["redirects"] = json!([{"old_id_of": "r2", "resolves_to_customer_of": "r1"}]),
             "D12" => expected["golden"]["r2"]["city"] = json!("Köln"),
             "D03" => {
-                expected["consents"] = json!([{"customer_of": "r1", "purpose": "Letters", "channel": "post", "state": "GRANTED"}])
+                expected["consents"] =
+                    json!([{"customer_of": "r1", "purpose": "Letters", "channel": "post", "state": "GRANTED"}]);
             }
             _ => {}
         }

@@ -11,8 +11,11 @@ fn s10() -> Value {
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// A story for each change of S10, under the name of the change.
-fn changed(changes: &[(&str, &dyn Fn(&mut Value))]) -> Value {
+/// A change of S10, by name.
+type Change<'c> = (&'c str, &'c dyn Fn(&mut Value));
+
+/// A story for each change, under its name.
+fn changed(changes: &[Change<'_>]) -> Value {
     let mut file = s10();
     let story = file["scenarios"][0].clone();
     let stories = changes.iter().map(|(id, change)| {
@@ -178,7 +181,7 @@ async fn what_this_version_does_not_know_is_skipped_by_name_and_mistakes_are_tol
         }),
         ("FIELD", &|story| story["when"][5]["timeZone"] = json!("Europe/London")),
         ("GIVEN", &|story| {
-            story["given"]["customers"][0]["email"] = json!("x@example.com")
+            story["given"]["customers"][0]["email"] = json!("x@example.com");
         }),
         ("CHECK", &|story| story["then"][1]["taken"]["list"] = json!({"anyOrder": [1]})),
         ("SUM", &|story| story["when"][2]["step"]["attributes"]["i"] = json!("100*$i")),
@@ -230,7 +233,7 @@ async fn what_this_version_does_not_know_is_skipped_by_name_and_mistakes_are_tol
         ("AFTER", &|story| story["then"][0]["after"] = json!(70)),
         ("RANGE", &|story| story["then"][0]["taken"]["list"] = json!("451..101")),
         ("FALSE", &|story| {
-            story["then"][2]["caughtUpSeen"]["atLeastOnce"] = json!(false)
+            story["then"][2]["caughtUpSeen"]["atLeastOnce"] = json!(false);
         }),
         ("NOTHING", &|story| story["then"] = json!([])),
         ("BOTH", &|story| story["when"][4]["untilCaughtUp"] = json!(true)),
