@@ -1,5 +1,6 @@
 //! Stories through `tributary test`: what is given, what is done, what must hold then, on both databases.
 
+use super::scenarios::SCRATCH;
 use super::support::Backend;
 use super::support::app::database;
 use super::support::process::command;
@@ -42,11 +43,11 @@ async fn test(backend: Backend, name: &str, file: &Value, more: &[&str]) -> (Str
     let path = written(&format!("{name}-{backend:?}.json"), file);
     let mut arguments: Vec<String> = vec!["test".to_owned(), path.display().to_string()];
     arguments.extend(more.iter().map(|&more| more.to_owned()));
-    let mut _folder = PathBuf::new();
+    let mut _alone = None;
     if backend == Backend::Postgres {
-        let (url, folder) = database(backend).await;
-        _folder = folder;
+        let (url, _) = database(backend).await;
         arguments.extend(["--database-url".to_owned(), url]);
+        _alone = Some(SCRATCH.lock().await);
     }
     let run = move || command(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
     let output = tokio::task::spawn_blocking(run).await.unwrap();
