@@ -77,26 +77,36 @@ pub fn python_clients() -> PathBuf {
     folder.clone().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The folder with the example page, built by the first call; its types are made from the schema that is checked in.
+/// The folder with the example page, built by the first call.
 pub fn example_web() -> PathBuf {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/web");
-        let clients = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
-        let folder = clients.join("web");
-        let _one_at_a_time = lock(&clients.join("web.lock"))?;
-        for part in ["", "src"] {
-            copy_changed(&sources.join(part), &folder.join(part)).map_err(|error| format!("copying the example: {error}"))?;
-        }
-        install_node_clients(&folder)?;
-        let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema.graphql");
-        run(Command::new("npm")
-            .args(["run", "build"])
-            .env("TRIBUTARY_SCHEMA", schema)
-            .current_dir(&folder))?;
-        Ok(folder)
-    });
+    let folder = FOLDER.get_or_init(|| example("web"));
     folder.clone().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The folder with the example of a subscriber, built by the first call.
+pub fn example_subscriber() -> PathBuf {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| example("subscriber"));
+    folder.clone().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Builds an example; its types are made from the schema that is checked in.
+fn example(name: &str) -> Result<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = root.join("examples").join(name);
+    let clients = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
+    let folder = clients.join(name);
+    let _one_at_a_time = lock(&clients.join(format!("{name}.lock")))?;
+    for part in ["", "src"] {
+        copy_changed(&sources.join(part), &folder.join(part)).map_err(|error| format!("copying the example: {error}"))?;
+    }
+    install_node_clients(&folder)?;
+    run(Command::new("npm")
+        .args(["run", "build"])
+        .env("TRIBUTARY_SCHEMA", root.join("schema.graphql"))
+        .current_dir(&folder))?;
+    Ok(folder)
 }
 
 /// Brings the scripts into the work folder and installs what they import. The work folder stays from run to run, and other

@@ -25,7 +25,7 @@ impl Process {
             ("TRIBUTARY_AUTH__ADMIN_KEY".to_owned(), ADMIN_KEY.to_owned()),
         ];
         environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let (child, stderr, base) = spawn(&environment);
+        let (child, stderr, base) = spawn(&environment, free_port());
         let process = Self {
             child,
             stderr,
@@ -38,7 +38,16 @@ impl Process {
 
     /// Starts it again after `kill` or `terminate`.
     pub async fn restart(&mut self) {
-        (self.child, self.stderr, self.base) = spawn(&self.environment);
+        (self.child, self.stderr, self.base) = spawn(&self.environment, free_port());
+        self.ready().await;
+    }
+
+    /// The same on the port it had, with more settings: for clients that come back by themselves.
+    pub async fn restart_in_place(&mut self, more: &[(&str, &str)]) {
+        let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.environment.extend(more);
+        let port = self.base.rsplit(':').next().and_then(|port| port.parse().ok());
+        (self.child, self.stderr, self.base) = spawn(&self.environment, port.expect("a port"));
         self.ready().await;
     }
 
@@ -93,8 +102,7 @@ impl Drop for Process {
     }
 }
 
-fn spawn(environment: &[(String, String)]) -> (Child, JoinHandle<String>, String) {
-    let port = free_port();
+fn spawn(environment: &[(String, String)], port: u16) -> (Child, JoinHandle<String>, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tributary"))
         .args(["serve", "--bind", &format!("127.0.0.1:{port}")])
         .envs(environment.iter().map(|(name, value)| (name, value)))
