@@ -13,6 +13,7 @@
 
 mod behind;
 mod client;
+#[expect(dead_code, reason = "databases are left out of the accounts")]
 #[path = "../ingest/cpu.rs"]
 mod cpu;
 mod crowd;
@@ -35,7 +36,7 @@ mod servers;
 mod workload;
 
 use sea_orm::{ConnectionTrait as _, Database, Statement};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
