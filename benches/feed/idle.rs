@@ -15,17 +15,18 @@ const TARGET_CPU: f64 = 0.3;
 /// Files that this process has open besides its sockets.
 const OTHER_FILES: usize = 200;
 
-pub async fn measure(url: &str, scale: Scale) -> Vec<Value> {
+pub async fn measure(urls: [&str; 2], scale: Scale) -> Vec<Value> {
     assert!(
         open_files() > scale.idle + OTHER_FILES,
         "raise the limit of open files first: ulimit -n {}",
         scale.idle + 2 * OTHER_FILES
     );
     let mut results = Vec::new();
-    for (name, arguments) in [
+    let cases = [
         ("the default heartbeat", "start: { fromNow: true }"),
         ("a heartbeat a minute", "start: { fromNow: true }, heartbeatSeconds: 60"),
-    ] {
+    ];
+    for (url, (name, arguments)) in urls.into_iter().zip(cases) {
         results.push(one(url, scale, name, arguments).await);
     }
     results

@@ -106,7 +106,7 @@ async fn main() {
                 "crowd" => crowd::measure(&url, scale).await,
                 // An idle socket does not touch the database.
                 "idle" if database == "postgres" => Vec::new(),
-                "idle" => idle::measure(&url, scale).await,
+                "idle" => idle::measure([&url, &place.url("idle_minute").await], scale).await,
                 "behind" => behind::measure(&url, scale).await,
                 _ => price::measure(&url, &place.url("no_log").await, scale).await,
             };
