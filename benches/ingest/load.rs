@@ -44,7 +44,7 @@ async fn one_connection(address: String, requests: Requests, next: Arc<AtomicUsi
 }
 
 /// Reads one whole answer; gives its length.
-async fn read_answer(stream: &mut TcpStream, answer: &mut [u8]) -> usize {
+pub async fn read_answer(stream: &mut TcpStream, answer: &mut [u8]) -> usize {
     let mut length = 0;
     loop {
         let read = stream.read(&mut answer[length..]).await.unwrap();

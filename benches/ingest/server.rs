@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub const WRITE_KEY: &str = "write-key-of-the-benchmark-0001";
+/// For whoever reads.
+pub const ADMIN_KEY: &str = "an-admin-key-for-benchmarks-0123456789";
 
 pub struct Server {
     child: Child,
@@ -24,6 +26,7 @@ impl Server {
         let environment = [
             ("TRIBUTARY_DATABASE__URL", database_url),
             ("TRIBUTARY_DATABASE__MIGRATE", "always"),
+            ("TRIBUTARY_AUTH__ADMIN_KEY", ADMIN_KEY),
         ];
         let added = Command::new(binary)
             .args(["source", "add", "--key", "shop", "--channel", "web", "--write-key", WRITE_KEY])

@@ -5,6 +5,7 @@ use super::feed::LastCursor;
 use super::gate::{self, Limits};
 use super::limits::check_page_sizes;
 use super::loaders::Questions;
+use super::shared::{Answers, Share};
 use super::{Schema, serving, serving_own};
 use crate::access::{Principal, Scope};
 use crate::feed::Feed;
@@ -47,6 +48,8 @@ pub enum Answer {
     Invalid(Json),
     /// It ran; there may be errors in some fields. `data` keeps the order of the fields asked for.
     Executed { data: Value, errors: Vec<Json> },
+    /// It ran without an error, perhaps for somebody else who sees the same: the body to send.
+    Shared(Arc<str>),
 }
 
 /// One answer of several.
@@ -75,6 +78,7 @@ struct UnderWay {
     known: Arc<Known>,
     feed: Feed,
     last: LastCursor,
+    share: Option<Share>,
     has_ended: bool,
 }
 
@@ -86,8 +90,15 @@ impl UnderWay {
         self.forgetful.forget();
         let response = run_with_loads(self.responses.next(), &mut self.loads).await?;
         self.has_ended = response.data == Value::Null;
+        let mut answer = answer(response, &self.known);
+        if let Some(share) = &self.share {
+            let is_for_all = matches!(&answer, Answer::Executed { errors, .. } if errors.is_empty());
+            if let Some(text) = share.settle(|| is_for_all.then(|| answer.to_json().into())) {
+                answer = Answer::Shared(text);
+            }
+        }
         Some(Emission {
-            answer: answer(response, &self.known),
+            answer,
             cursor: self.last.get().map(|place| self.feed.text(place)),
         })
     }
@@ -104,6 +115,7 @@ pub struct Door {
     services: Services,
     options: GraphqlOptions,
     documents: moka::sync::Cache<String, Arc<Known>>,
+    answers: Answers,
 }
 
 /// A document that was parsed, and whether the library has found it valid.
@@ -126,6 +138,7 @@ impl Door {
             services,
             options,
             documents,
+            answers: Answers::new(),
         }
     }
 
@@ -143,7 +156,7 @@ impl Door {
     /// answered once, as by `execute`. Nothing is done for the next answer before it is asked for, so whoever sends them on reads no
     /// further than its client does. An answer without data is the last.
     pub fn stream(&self, principal: Principal, body: RequestBody) -> BoxStream<'static, Emission> {
-        let prepared = match self.prepare(principal, body) {
+        let prepared = match self.prepare(principal.clone(), body.clone()) {
             Ok(prepared) => prepared,
             Err(answer) => return stream::iter([Emission { answer, cursor: None }]).boxed(),
         };
@@ -155,7 +168,12 @@ impl Door {
             return stream::iter([Emission { answer, cursor: None }]).boxed();
         }
         let last = LastCursor::default();
-        let request = prepared.request.data(last.clone());
+        let mut request = prepared.request.data(last.clone());
+        let subscription = operation.filter(|_| is_subscription);
+        let share = subscription.map(|operation| self.answers.of(&principal, &body, operation));
+        if let Some(share) = &share {
+            request = request.data(share.clone());
+        }
         let under_way = UnderWay {
             // Of anything else than a subscription it is a stream of one response.
             responses: prepared.schema.execute_stream(request),
@@ -164,6 +182,7 @@ impl Door {
             known: prepared.known,
             feed: self.services.feed.clone(),
             last,
+            share,
             has_ended: false,
         };
         stream::unfold(under_way, |mut under_way| async move {
@@ -251,6 +270,7 @@ impl Answer {
         let text = match self {
             Self::Refused(body) | Self::Invalid(body) => serde_json::to_string(body),
             Self::Executed { data, errors } => serde_json::to_string(&Body { errors, data }),
+            Self::Shared(text) => return text.to_string(),
         };
         text.expect("an answer is JSON")
     }

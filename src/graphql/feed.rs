@@ -121,6 +121,20 @@ impl ChangeBatch {
     }
 }
 
+impl ChangeBatch {
+    /// In the place of one whose answer is there already.
+    pub fn answered() -> Self {
+        Self {
+            changes: Vec::new(),
+            cursor: Cursor(String::new()),
+            caught_up: false,
+            heartbeat: false,
+            head: Cursor(String::new()),
+            lag_seconds: 0.0,
+        }
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
 fn seconds_between(since: Instant, now: Instant) -> f64 {
     (now.micros() - since.micros()).max(0) as f64 / 1e6

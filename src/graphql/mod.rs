@@ -37,6 +37,7 @@ mod refresh;
 mod request;
 mod rules;
 mod scalars;
+mod shared;
 mod subscription;
 mod timeline;
 mod traits;

@@ -55,6 +55,7 @@ impl Answer {
         match self {
             Self::Refused(body) | Self::Invalid(body) => body["errors"].to_string(),
             Self::Executed { errors, .. } => Value::from(errors.clone()).to_string(),
+            Self::Shared(_) => "[]".to_owned(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::feed::{ChangeBatch, ChangeFilter, FeedStart, LastCursor, open, refuse};
 use super::feed_customer::{self, CustomerChange};
 use super::guard::Needs;
+use super::shared::Share;
 use super::{error, node_id, principal, services};
 use crate::access::Scope;
 use crate::feed::Tail;
@@ -44,18 +45,27 @@ impl Subscription {
         let services = services(ctx)?.clone();
         let last = last_cursor(ctx);
         let filter = filter.unwrap_or_default().read(&services)?;
+        // Under which ids customers are known is looked up by each reader, at another moment.
+        let share = ctx.data::<Share>().ok().filter(|_| filter.customers.is_none()).cloned();
         let heads = services.feed.heads();
         let reader = open(&services, start, filter).await?;
         let heartbeat = Duration::from_secs(u64::from(heartbeat_seconds.unsigned_abs()));
         let size = usize::try_from(batch).unwrap_or(1);
         let tail = Tail::new(reader, heads, size, heartbeat);
         Ok(stream::try_unfold(
-            (tail, services, last),
-            |(mut tail, services, last)| async move {
+            (tail, services, last, share),
+            |(mut tail, services, last, share)| async move {
                 let batch = tail.next().await.map_err(|error| refuse(&services.feed, &error))?;
                 last.set(batch.place);
-                let batch = ChangeBatch::new(&services.feed, batch, services.now());
-                Ok(Some((batch, (tail, services, last))))
+                let is_answered = match &share {
+                    Some(share) if services.feed.listeners() > 1 => share.find(&batch).await,
+                    _ => false,
+                };
+                let batch = match is_answered {
+                    true => ChangeBatch::answered(),
+                    false => ChangeBatch::new(&services.feed, batch, services.now()),
+                };
+                Ok(Some((batch, (tail, services, last, share))))
             },
         ))
     }

@@ -130,7 +130,7 @@ async fn answer(doors: Arc<Doors>, headers: &HeaderMap, body: Body) -> Response 
     let answer = doors.graphql.execute(holder.principal, request).await;
     let status = match (&answer, media_type) {
         (Answer::Refused(_), _) | (Answer::Invalid(_), MediaType::GraphqlResponse) => StatusCode::BAD_REQUEST,
-        (Answer::Invalid(_), MediaType::Json) | (Answer::Executed { .. }, _) => StatusCode::OK,
+        (Answer::Invalid(_), MediaType::Json) | (Answer::Executed { .. } | Answer::Shared(_), _) => StatusCode::OK,
     };
     respond(media_type, status, answer.to_json())
 }

@@ -42,7 +42,7 @@ async fn merge(app: &TestApp, into: &str, from: &str) -> String {
 }
 
 /// Some of everything: new people, other values, events, orders, a merge, a consent.
-async fn live(app: &TestApp, key: &str) {
+pub async fn live(app: &TestApp, key: &str) {
     app.batch(key, json!([person(1, "Oslo"), person(2, "Rome")])).await;
     app.batch(key, (0..7).map(|i| view(1, &format!("v{i}"))).collect()).await;
     app.batch(key, json!([person(1, "Bergen"), view(1, "w"), view(2, "x"), order(2, "A1")]))
@@ -82,7 +82,7 @@ async fn paged(app: &TestApp, size: usize) -> Vec<Value> {
 }
 
 /// Waits until everything committed can be read: on PostgreSQL positions come a moment later.
-async fn settle(app: &TestApp) {
+pub async fn settle(app: &TestApp) {
     super::support::app::eventually("everything has its position", || async {
         app.scalar("SELECT COUNT(*) FROM change_tx WHERE position IS NULL").await == 0
     })

@@ -19,6 +19,7 @@ mod feed;
 mod feed_customer;
 mod feed_kept;
 mod feed_redis;
+mod feed_shared;
 mod files;
 mod frontends;
 mod gate;
