@@ -56,6 +56,7 @@ async fn one(url: &str, scale: Scale, name: &str, arguments: &str) -> Value {
                     subscriber.batch().await;
                 }
             })
+            .abort_handle()
         }
     });
     let subscribers: Vec<_> = opening.buffer_unordered(64).collect().await;
