@@ -106,8 +106,11 @@ impl Feeder {
     async fn run(mut self, mut emissions: BoxStream<'static, Emission>) {
         let options = *self.doors.sockets.options();
         let mut stopping = self.doors.sockets.stopping();
-        // At once, so that the client sees that it is answered.
-        let mut quiet = Box::pin(sleep(Duration::ZERO));
+        // First of all, so that the client sees that it is answered.
+        if self.sender.send(Bytes::from_static(COMMENT.as_bytes())).await.is_err() {
+            return;
+        }
+        let mut quiet = Box::pin(sleep(options.comment));
         loop {
             // Nothing is asked for that there is no room for.
             let sender = self.sender.clone();
