@@ -19,14 +19,17 @@ use std::task::Poll;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+/// Hands what a load found to whoever asked.
+type Delivery = Box<dyn FnOnce() + Send>;
+
 /// Loads that one request has asked for and nobody runs yet.
-pub struct Waiting(UnboundedReceiver<BoxFuture<'static, ()>>);
+pub struct Waiting(UnboundedReceiver<BoxFuture<'static, Delivery>>);
 
 /// The loaders of one request: what they know, and what they were asked.
 pub struct Loaders {
     questions: Arc<Questions>,
     kinds: Arc<Mutex<Kinds>>,
-    later: UnboundedSender<BoxFuture<'static, ()>>,
+    later: UnboundedSender<BoxFuture<'static, Delivery>>,
 }
 
 /// Lets the loaders of one request forget: what they know is of the last emission.
@@ -169,42 +172,51 @@ where
 }
 
 /// Loads what is wanted of one type by now.
-async fn load<K>(questions: Arc<Questions>, kinds: Arc<Mutex<Kinds>>)
+async fn load<K>(questions: Arc<Questions>, kinds: Arc<Mutex<Kinds>>) -> Delivery
 where
     K: Send + Sync + Hash + Eq + Clone + 'static,
     Questions: Loader<K>,
 {
-    let locked = || kinds.lock().expect("no panic happens while it is held");
+    const UNHARMED: &str = "no panic happens while it is held";
     let (wanted, waiting) = {
-        let mut kinds = locked();
+        let mut kinds = kinds.lock().expect(UNHARMED);
         let answers = answers::<K>(&mut kinds);
         (std::mem::take(&mut answers.wanted), std::mem::take(&mut answers.waiting))
     };
     let wanted: Vec<K> = wanted.into_iter().collect();
     let found = questions.load(&wanted).await;
-    let mut kinds = locked();
-    let answers = answers::<K>(&mut kinds);
-    let outcome = found.map(|mut found| {
-        for key in wanted {
-            let value = found.remove(&key);
-            answers.known.insert(key, value);
+    Box::new(move || {
+        let mut kinds = kinds.lock().expect(UNHARMED);
+        let answers = answers::<K>(&mut kinds);
+        let outcome = found.map(|mut found| {
+            for key in wanted {
+                let value = found.remove(&key);
+                answers.known.insert(key, value);
+            }
+        });
+        for (keys, sender) in waiting {
+            // Whoever asked may have gone.
+            let _ = sender.send(outcome.clone().map(|()| answers.of(&keys)));
         }
-    });
-    for (keys, sender) in waiting {
-        // Whoever asked may have gone.
-        let _ = sender.send(outcome.clone().map(|()| answers.of(&keys)));
-    }
+    })
 }
 
-/// Runs a query in rounds: as far as it gets, then all loads it asked for, then on.
+/// Runs a query in rounds: as far as it gets, then all loads it asked for, then on. What a round found is handed over at its end and all at
+/// once: a query that knew the first of it would ask for what the rest is about to tell, if the database happens to be quicker with the first.
 pub async fn run_with_loads<T>(query: impl Future<Output = T>, waiting: &mut Waiting) -> T {
     // Tokio lets a task see so many answers in one go and no more. A query that saw but some of them would ask for the rest in a round of
     // its own.
     let mut query = pin!(tokio::task::unconstrained(query));
     let mut round = FuturesUnordered::new();
+    let mut found = Vec::new();
     poll_fn(|context| {
         loop {
-            while let Poll::Ready(Some(())) = round.poll_next_unpin(context) {}
+            while let Poll::Ready(Some(delivery)) = round.poll_next_unpin(context) {
+                found.push(delivery);
+            }
+            if round.is_empty() {
+                found.drain(..).for_each(|deliver: Delivery| deliver());
+            }
             // In the middle of a round, too: the query may hold a connection that it was given for a statement of its own, and the round
             // may wait for just that. What it asks for meanwhile waits for the next round, with everything else.
             if let Poll::Ready(answer) = query.as_mut().poll(context) {
