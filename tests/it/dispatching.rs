@@ -1,6 +1,6 @@
 //! Changes are handed over to whoever acts on them: once each, in order, whoever dies meanwhile.
 
-use super::feed::{tamper, write};
+use super::feed::{settle, tamper, write};
 use super::support::app::eventually;
 use super::support::{TestApp, on_both};
 use entity::{ChangeOp, Topic};
@@ -90,10 +90,7 @@ async fn fill(app: &TestApp, revisions: std::ops::Range<i64>) {
     for n in revisions {
         write(&app.server.services.store, 1, n, false).await.unwrap();
     }
-    eventually("everything has its position", || async {
-        app.scalar("SELECT COUNT(*) FROM change_tx WHERE position IS NULL").await == 0
-    })
-    .await;
+    settle(app).await;
 }
 
 /// The effects in their order.

@@ -1,5 +1,6 @@
 //! One customer on a screen: the view again whenever anything of theirs has changed.
 
+use super::feed::settle;
 use super::support::listen::{Listener, admin, key_with};
 use super::support::{TestApp, on_both};
 use serde_json::{Value, json};
@@ -57,6 +58,7 @@ on_both! {
         let key = app.source("web", "WEB").await;
         app.batch(&key, json!([person("ada", "Oslo", 1), person("zoe", "Rome", 2), person("bob", "Paris", 3)])).await;
         let (ada, zoe) = (customer(&app, "ada").await, customer(&app, "zoe").await);
+        settle(&app).await;
         let mut listener = watch(&app, admin(), &zoe);
         let first = next(&mut listener).await;
         assert_eq!((&first["changed"], &first["customer"]["city"]), (&json!([]), &json!("Rome")));
@@ -92,6 +94,7 @@ on_both! {
         let key = app.source("web", "WEB").await;
         app.batch(&key, json!([person("ada", "Oslo", 1)])).await;
         let id = customer(&app, "ada").await;
+        settle(&app).await;
         let mut listener = watch(&app, admin(), &id);
         next(&mut listener).await;
         let began = Instant::now();
@@ -121,6 +124,7 @@ on_both! {
         let key = app.source("web", "WEB").await;
         app.batch(&key, json!([person("ada", "Oslo", 1), person("zoe", "Rome", 2)])).await;
         let (ada, zoe) = (customer(&app, "ada").await, customer(&app, "zoe").await);
+        settle(&app).await;
         let mut own = watch(&app, visitor("zoe"), &zoe);
         assert_eq!(next(&mut own).await["customer"]["email"], "zoe@example.com");
         assert_eq!(watch(&app, visitor("zoe"), &ada).refusal().await.0, "FORBIDDEN");

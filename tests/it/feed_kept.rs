@@ -1,7 +1,7 @@
 //! What of the log is kept, which cursors are good, and who gives positions.
 
-use super::feed::{tamper, write};
-use super::support::app::{Backend, eventually};
+use super::feed::{settle, tamper, write};
+use super::support::app::Backend;
 use super::support::listen::{Listener, changes_of};
 use super::support::{TestApp, on_both};
 use base64::Engine as _;
@@ -11,13 +11,6 @@ use std::time::Duration;
 use tributary::feed::{Place, Retention, Stamper, Start, consumer, retention};
 
 const DAY: Duration = Duration::from_secs(86_400);
-
-async fn settle(app: &TestApp) {
-    eventually("everything has its position", || async {
-        app.scalar("SELECT COUNT(*) FROM change_tx WHERE position IS NULL").await == 0
-    })
-    .await;
-}
 
 async fn fill(app: &TestApp, count: i64) {
     for n in 0..count {
