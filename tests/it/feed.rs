@@ -362,7 +362,7 @@ on_both! {
     }
 
     async fn every_reader_sees_what_many_writers_committed_once_and_in_order(app: TestApp) {
-        const WRITERS: usize = 8;
+        const WRITERS: usize = 32;
         const EACH: i64 = 40;
         let feed = app.server.services.feed.clone();
         let store = app.server.services.store.clone();
