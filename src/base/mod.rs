@@ -6,6 +6,7 @@ pub mod error;
 pub mod ids;
 pub mod money;
 pub mod paging;
+pub mod retry;
 
 pub use clock::{Clock, Instant, Stopwatch};
 pub use error::Kind;

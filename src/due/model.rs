@@ -1,14 +1,12 @@
 //! A customer who is due in plain types, and when one that failed is tried again.
 
-use crate::base::{CustomerId, Instant};
+use crate::base::{CustomerId, Instant, retry};
 use entity::DueClass;
 use std::time::Duration;
 use uuid::Uuid;
 
 /// How often a customer's refresh is tried. With the pauses between them an outage of some minutes is outlived.
 pub const ATTEMPTS: i64 = 5;
-/// Four times longer after each further attempt: 5 s, 20 s, 80 s, 5 min.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Bulk marks fall due over so long, so that a customer of many rows is looked at once, and thousands do not fall due in one instant.
 const BULK_SPREAD: Duration = Duration::from_secs(2);
 
@@ -92,25 +90,12 @@ pub struct Backlog {
 
 /// When a customer whose refresh failed `attempts` times is tried again; `None`: not before somebody says so.
 pub fn next_attempt(attempts: i64, now: Instant) -> Option<Instant> {
-    if attempts >= ATTEMPTS {
-        return None;
-    }
-    let earlier = u32::try_from(attempts - 1).unwrap_or(0);
-    Some(now.plus(FIRST_PAUSE * 4_u32.pow(earlier)))
+    retry::next_attempt(attempts, ATTEMPTS, now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_grow_and_attempts_end() {
-        let now = Instant::from_micros(0);
-        let pauses: Vec<_> = (1..=ATTEMPTS)
-            .map(|attempts| next_attempt(attempts, now).map(|at| at.micros() / 1_000_000))
-            .collect();
-        assert_eq!(pauses, [Some(5), Some(20), Some(80), Some(320), None]);
-    }
 
     #[test]
     fn bulk_is_spread_and_live_is_not() {

@@ -1,15 +1,12 @@
 //! A job in plain types, and when a failed attempt is tried again.
 
-use crate::base::{Ids, Instant, JobId};
+use crate::base::{Ids, Instant, JobId, retry};
 use crate::store::{StoreError, Transient};
 use entity::{JobState, job};
 use serde_json::Value;
-use std::time::Duration;
 
 /// How often a job is tried. With the pauses between them an outage of twenty minutes is outlived.
 pub const ATTEMPTS: i64 = 6;
-/// Four times longer after each further attempt: 5 s, 20 s, 80 s, 5 min, 21 min.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Work to be queued.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,23 +131,5 @@ impl Transient for JobError {
 
 /// When a job that failed `attempts` times is tried again; `None`: never.
 pub(super) fn next_attempt(attempts: i64, now: Instant) -> Option<Instant> {
-    if attempts >= ATTEMPTS {
-        return None;
-    }
-    let earlier = u32::try_from(attempts - 1).unwrap_or(0);
-    Some(now.plus(FIRST_PAUSE * 4_u32.pow(earlier)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_attempts_end() {
-        let now = Instant::from_micros(0);
-        let pauses: Vec<_> = (1..=ATTEMPTS)
-            .map(|attempts| next_attempt(attempts, now).map(|at| at.micros() / 1_000_000))
-            .collect();
-        assert_eq!(pauses, [Some(5), Some(20), Some(80), Some(320), Some(1280), None]);
-    }
+    retry::next_attempt(attempts, ATTEMPTS, now)
 }
