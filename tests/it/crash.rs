@@ -7,7 +7,7 @@
 use crate::support::app::{Backend, database};
 use crate::support::process::{Process, command};
 use reqwest::StatusCode;
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
+use sea_orm::{AccessMode, ConnectionTrait, DatabaseConnection, IsolationLevel, Statement, TransactionTrait as _};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -380,6 +380,9 @@ async fn assert_complete(db: &DatabaseConnection, told: &Told) {
 }
 
 async fn assert_log_complete(db: &DatabaseConnection, stored: &[StoredEvent]) {
+    // As of one instant: the server runs on, and its refresh writes to the log between two statements.
+    let snapshot = db.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly));
+    let db = &snapshot.await.unwrap();
     let mut numbers: HashMap<Uuid, Vec<i64>> = HashMap::new();
     let mut listed: HashMap<(Uuid, Uuid), u32> = HashMap::new();
     for row in rows(db, "SELECT tx_id, n, record_id, events FROM change ORDER BY tx_id, n").await {
@@ -420,7 +423,7 @@ async fn assert_log_complete(db: &DatabaseConnection, stored: &[StoredEvent]) {
     assert_eq!(listed.len(), stored.len(), "the log lists no event that is not stored");
 }
 
-pub async fn rows(db: &DatabaseConnection, sql: &str) -> Vec<sea_orm::QueryResult> {
+pub async fn rows(db: &impl ConnectionTrait, sql: &str) -> Vec<sea_orm::QueryResult> {
     let statement = Statement::from_string(db.get_database_backend(), sql);
     db.query_all_raw(statement).await.expect(sql)
 }
