@@ -198,3 +198,19 @@ stored_enum! {
         Deed = 4,
     }
 }
+
+stored_enum! {
+    /// What was fitted.
+    ValueModelKind {
+        /// Buying until somebody stops, who can stop after any repeat purchase.
+        BgNbd = 1,
+        /// The same, and somebody can also stop after the first purchase.
+        MbgNbd = 2,
+        /// Spend on a purchase day.
+        GammaGamma = 3,
+        /// Cuts of recency, frequency and monetary value.
+        Rfm = 4,
+        /// Usual gaps between orders, by category.
+        Gaps = 5,
+    }
+}

@@ -5,6 +5,7 @@
 
 pub mod kinds;
 
+pub mod activity;
 pub mod api_key;
 pub mod audit;
 pub mod change;
@@ -24,6 +25,7 @@ pub mod identity_rules;
 pub mod installation;
 pub mod job;
 pub mod link;
+pub mod metric_change;
 pub mod product;
 pub mod purchase;
 pub mod purchase_line;
@@ -33,5 +35,6 @@ pub mod rejected_item;
 pub mod source;
 pub mod spend;
 pub mod trait_definition;
+pub mod value_model;
 
 pub use kinds::*;

@@ -26,6 +26,7 @@ mod m20261122_000015_subject_keys;
 mod m20261122_000016_feed;
 mod m20261122_000017_refresh;
 mod m20261122_000018_ledger;
+mod m20261122_000019_value;
 
 /// How a table would be spread over several database servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum Distribution {
 }
 
 /// The distribution column of every table. The DDL lint refuses a table that is missing here and a unique key without its column.
-pub const DISTRIBUTION: [(&str, Distribution); 39] = [
+pub const DISTRIBUTION: [(&str, Distribution); 42] = [
     ("installation", Distribution::Reference),
     ("change", Distribution::By("tx_id")),
     ("change_tx", Distribution::By("tx_id")),
@@ -76,6 +77,9 @@ pub const DISTRIBUTION: [(&str, Distribution); 39] = [
     ("spend", Distribution::By("id")),
     ("due", Distribution::By("customer_id")),
     ("customer_value", Distribution::By("customer_id")),
+    ("activity", Distribution::By("customer_id")),
+    ("value_model", Distribution::Reference),
+    ("metric_change", Distribution::By("customer_id")),
     ("seaql_migrations", Distribution::Reference),
 ];
 
@@ -104,6 +108,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000016_feed::Migration),
             Box::new(m20261122_000017_refresh::Migration),
             Box::new(m20261122_000018_ledger::Migration),
+            Box::new(m20261122_000019_value::Migration),
         ]
     }
 }

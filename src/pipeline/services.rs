@@ -9,6 +9,8 @@ use crate::identity::RulesDirectory;
 use crate::ingest::{Catalogue, SourceDirectory};
 use crate::job::Nudge;
 use crate::store::{Store, StoreError};
+use crate::value::rules::ValueRules;
+use std::sync::Arc;
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct Services {
     pub jobs: Nudge,
     /// Wakes the refresh of this process.
     pub refresh: Wake,
+    /// How value is computed here.
+    pub value: Arc<ValueRules>,
 }
 
 impl Services {
@@ -41,6 +45,7 @@ impl Services {
             feed: Feed::new(store.clone()),
             jobs: Nudge::default(),
             refresh: Wake::default(),
+            value: Arc::default(),
             clock,
             store,
         })

@@ -131,6 +131,7 @@ async fn entities_read_every_table() {
             )+};
         }
         readable!(
+            activity,
             api_key,
             audit,
             change,
@@ -145,6 +146,7 @@ async fn entities_read_every_table() {
             installation,
             job,
             link,
+            metric_change,
             product,
             purchase,
             purchase_line,
@@ -152,7 +154,8 @@ async fn entities_read_every_table() {
             refund,
             rejected_item,
             source,
-            trait_definition
+            trait_definition,
+            value_model
         );
         app.stop().await;
     }

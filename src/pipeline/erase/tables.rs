@@ -50,6 +50,13 @@ pub const TABLES: &[Table] = &[
         ],
     ),
     table("customer_value", Fate::AtOnce, &[("totals", GONE)]),
+    table("activity", Fate::AtOnce, &[("name", GONE)]),
+    table(
+        "metric_change",
+        Fate::AtOnce,
+        &[("metric", GONE), ("value", GONE), ("detail", GONE), ("cause", GONE)],
+    ),
+    table("value_model", Fate::Stays, &[("model", "parameters and sums over everybody")]),
     table("due", Fate::AtOnce, &[("error", GONE)]),
     table("record", Fate::AtOnce, &[("external_key", GONE), ("traits", GONE)]),
     table("link", Fate::AtOnce, &[("raw", GONE)]),
