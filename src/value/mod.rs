@@ -27,6 +27,8 @@ pub mod known;
 mod ledger;
 mod likelihood;
 mod maximise;
+pub mod metric;
+pub mod published;
 pub mod rules;
 mod score;
 mod special;

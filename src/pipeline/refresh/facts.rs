@@ -1,11 +1,10 @@
 //! The first view: what customers bought, added up (`customer_value`). It changes by what is told alone, never by time.
 
-use super::step::{CaughtUp, Judged, Measure, catch_up};
 use super::{Batch, Nexts, View};
 use crate::base::{CustomerId, Instant};
 use crate::customer::PurchaseSummary;
 use crate::customer::store::standing::summaries;
-use crate::due::Due;
+use crate::due::{CaughtUp, Due, Judged, Measure, catch_up};
 use crate::feed::{Change, Log};
 use crate::store::StoreError;
 use crate::value::facts::differences;

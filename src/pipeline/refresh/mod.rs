@@ -2,7 +2,7 @@
 //!
 //! Promises: a change and the mark that it leaves are one commit (`marking`), and a mark is gone only when everything it told of has been
 //! looked at; a customer is looked at under their lock, so twice is the same as once; what differs is written and nothing else; an
-//! interval that opened and closed while nobody looked is told with its true instants (`step`); a customer whose refresh fails is taken
+//! interval that opened and closed while nobody looked is told with its true instants (`due::catch_up`); a customer whose refresh fails is taken
 //! out of the batch alone, and given up after some attempts until somebody drives it again; a constant number of statements for a batch.
 //! Leaves to others: waiting (`worker`), and the values themselves (each `View` is a feature's).
 
@@ -10,12 +10,10 @@ mod facts;
 mod marking;
 mod retry;
 mod settled;
-mod step;
 
 pub use marking::{Concerned, JOB_KIND, mark, mark_buyers};
 pub use retry::{NotQuarantined, drive_again};
 pub use settled::{are_settled, is_settled};
-pub use step::{CaughtUp, Judged, Measure, Stuck, catch_up};
 
 use crate::base::{CustomerId, Instant, RecordId};
 use crate::due::{self, Claim, Due};
