@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 /// How long a job of a worker that died waits for another. Shorter, and a slow database costs a healthy worker its job.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_secs(15);
 /// Behind the nudges, which other instances do not hear and a crash forgets: the longest that a job which is due waits for an idle worker.
 const POLLED_EVERY: Duration = Duration::from_secs(1);
 
@@ -82,7 +82,7 @@ impl Runner {
         }
     }
 
-    /// Another lease than the usual minute.
+    /// Another lease than the usual one.
     #[must_use]
     pub fn leasing(mut self, lease: Duration) -> Self {
         self.lease = lease;

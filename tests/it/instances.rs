@@ -17,7 +17,7 @@ use tributary::job::{NewJob, enqueue};
 use tributary::pipeline::refresh;
 use uuid::Uuid;
 
-/// A claim of a worker that died in the middle of a batch ends after 30 seconds, one of a job after 60.
+/// A claim of a worker that died in the middle of a batch ends after 10 seconds, one of a job after 15.
 const SETTLE_LIMIT: Duration = Duration::from_secs(100);
 const WRITERS: u64 = 6;
 

@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 /// which waits for the same locks, does not feel it.
 const BATCH: usize = 200;
 /// How long the customers of a worker that died wait for another. A batch takes a small part of a second.
-const LEASE: Duration = Duration::from_secs(30);
+const LEASE: Duration = Duration::from_secs(10);
 
 /// Wakes the refresh of this process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
