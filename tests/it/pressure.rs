@@ -6,8 +6,10 @@ use super::support::clients::run_client_with;
 use super::support::process::Process;
 use super::support::socket::Socket;
 use super::support::{Backend, TestApp};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Some 300 KB an answer: what a schema has to say of itself, a few times over.
@@ -220,4 +222,56 @@ async fn a_socket_that_only_waits_costs_little() {
     assert!(each < 40_000, "{each} bytes each");
     drop((warm, sockets, server));
     let _ = std::fs::remove_dir_all(&folder);
+}
+
+/// Answers of some size: every change says the same fifty times, under long names.
+fn wordy() -> String {
+    let words: String = (0..50).map(|n| format!("{}{n}: transaction ", "a".repeat(80))).collect();
+    format!("subscription {{ changes(start: {{ fromBeginning: true }}, batch: 100) {{ cursor changes {{ {words} }} }} }}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_read_an_event_stream_is_told_where_to_go_on_when_they_do() {
+    let app = TestApp::with(Backend::Sqlite, |settings| {
+        settings.sockets.slow_seconds = 1;
+    })
+    .await;
+    let key = app.source("web", "WEB").await;
+    for batch in 0..5 {
+        let said = |n: i32| json!({"type": "identify", "userId": format!("u-{batch}-{n}"), "traits": {"city": "Graz"}});
+        app.batch(&key, (0..500).map(said).collect()).await;
+    }
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    let address = app.base.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let body = json!({"query": wordy()}).to_string();
+    // Without chunks, so that the text can be read as it is.
+    let head = format!(
+        "POST /graphql HTTP/1.0\r\nauthorization: Bearer {ADMIN_KEY}\r\naccept: text/event-stream\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).await.unwrap();
+    // More than the machine keeps for the two of them lies ready. Below, the connection itself is patient for twice as long.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let events: Vec<Value> = text
+        .split("\n\n")
+        .filter_map(|event| event.strip_prefix("event: next\ndata: "))
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect();
+    let (last, before) = events.split_last().unwrap_or_else(|| panic!("{text}"));
+    let cursor = &before.last().expect("a batch")["data"]["changes"]["cursor"];
+    assert_eq!(
+        last["errors"][0]["extensions"],
+        json!({"code": "SLOW_CONSUMER", "cursor": cursor})
+    );
+    assert!(text.ends_with("event: complete\ndata:\n\n"), "nothing comes behind it");
+    let told: usize = before
+        .iter()
+        .map(|event| event["data"]["changes"]["changes"].as_array().unwrap().len())
+        .sum();
+    assert!(told < 2_500, "not everything was kept for it");
+    app.stop().await;
 }

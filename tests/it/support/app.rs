@@ -5,7 +5,7 @@ use migration::{Migrator, MigratorTrait as _};
 use reqwest::{Response, StatusCode};
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -217,10 +217,30 @@ pub async fn database(backend: Backend) -> (String, PathBuf) {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("app-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a folder");
     let url = match backend {
-        Backend::Sqlite => format!("sqlite://{}", directory.join("test.db").display()),
+        Backend::Sqlite => copy_template(&directory).await,
         Backend::Postgres => clone_template(number).await,
     };
     (url, directory)
+}
+
+/// Migrating costs more than most tests do, so it is done once.
+async fn copy_template(directory: &Path) -> String {
+    static TEMPLATE: OnceCell<PathBuf> = OnceCell::const_new();
+    let url = |file: &Path| format!("sqlite://{}?mode=rwc", file.display());
+    let template = TEMPLATE.get_or_init(|| async {
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("migrated-{}.db", std::process::id()));
+        migrate(&url(&file)).await;
+        file
+    });
+    let file = directory.join("test.db");
+    std::fs::copy(template.await, &file).expect("a copy of the template");
+    format!("sqlite://{}", file.display())
+}
+
+async fn migrate(url: &str) {
+    let template = sea_orm::Database::connect(url).await.expect("the template");
+    Migrator::up(&template, None).await.expect("the migrations apply");
+    template.close().await.expect("closed");
 }
 
 /// PostgreSQL copies one template at a time.
@@ -233,11 +253,7 @@ async fn clone_template(number: u64) -> String {
     TEMPLATE
         .get_or_init(|| async {
             run(&postgres.admin_url(), "CREATE DATABASE migrated").await;
-            let template = sea_orm::Database::connect(postgres.url("migrated"))
-                .await
-                .expect("the template");
-            Migrator::up(&template, None).await.expect("the migrations apply");
-            template.close().await.expect("closed");
+            migrate(&postgres.url("migrated")).await;
         })
         .await;
     let name = format!("test_{number}");
