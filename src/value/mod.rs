@@ -19,6 +19,7 @@
 mod backtest;
 mod beta;
 mod buying;
+pub mod economics;
 pub mod facts;
 mod fit;
 mod history;
@@ -34,6 +35,7 @@ mod score;
 mod special;
 mod spending;
 pub mod store;
+pub mod worth;
 
 #[cfg(test)]
 mod edge_tests;
@@ -42,10 +44,13 @@ mod reference_tests;
 
 pub use backtest::{Accuracy, Class, Foretold, MOST_FREQUENT, accuracy, naive_rate};
 pub use buying::{Buying, Family};
+pub use economics::{Economics, Winning};
 pub use fit::{
-    Fit, Fitted, FittedBuying, FittedSpending, Unfit, Warning, fit_all, fit_buying, fit_spending, likeliest, spend_with_frequency,
+    Fit, Fitted, FittedBuying, FittedSpending, Unfit, Warning, fit_all, fit_buying, fit_spending, fit_tally, likeliest,
+    spend_with_frequency,
 };
 pub use history::{History, HistoryError, Spend};
 pub use ledger::{Customer, Ledger, Purchase, Unit, Window, ledger};
+pub use likelihood::Tally;
 pub use score::{Score, Scorer, Terms, Unknown};
 pub use spending::Spending;
