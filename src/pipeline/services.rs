@@ -9,6 +9,7 @@ use crate::identity::RulesDirectory;
 use crate::ingest::{Catalogue, SourceDirectory};
 use crate::job::Nudge;
 use crate::store::{Store, StoreError};
+use crate::value::models::Versions;
 use crate::value::rules::ValueRules;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub struct Services {
     pub refresh: Wake,
     /// How value is computed here.
     pub value: Arc<ValueRules>,
+    /// The models in force.
+    pub models: Versions,
 }
 
 impl Services {
@@ -46,6 +49,7 @@ impl Services {
             jobs: Nudge::default(),
             refresh: Wake::default(),
             value: Arc::default(),
+            models: Versions::default(),
             clock,
             store,
         })

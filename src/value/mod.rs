@@ -29,6 +29,7 @@ mod ledger;
 mod likelihood;
 mod maximise;
 pub mod metric;
+pub mod models;
 pub mod published;
 pub mod rules;
 mod score;

@@ -1,6 +1,6 @@
 //! Who bought anything at all.
 
-use crate::base::{CustomerId, RecordId, SourceId};
+use crate::base::{CustomerId, Instant, RecordId, SourceId};
 use crate::store::{StoreError, any_of, ids_value};
 use sea_orm::{ConnectionTrait, Statement, Value};
 use std::collections::{BTreeSet, HashSet};
@@ -15,6 +15,22 @@ pub async fn records_that_bought(db: &impl ConnectionTrait, records: &[RecordId]
     let values = [ids_value(backend, records.iter().map(|record| record.0))];
     let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     rows.iter().map(|row| Ok(RecordId(row.try_get_by_index(0)?))).collect()
+}
+
+/// When the first order of all was placed; `None`: none was. Reads every order.
+pub async fn first_order_at(db: &impl ConnectionTrait) -> Result<Option<Instant>, StoreError> {
+    let first: Option<i64> = one(db, "SELECT MIN(placed_at) FROM purchase").await?;
+    Ok(first.map(Instant::from_micros))
+}
+
+/// How many customers there are. Reads every one.
+pub async fn count_all(db: &impl ConnectionTrait) -> Result<i64, StoreError> {
+    Ok(one(db, "SELECT COUNT(*) FROM customer").await?.unwrap_or(0))
+}
+
+async fn one(db: &impl ConnectionTrait, sql: &str) -> Result<Option<i64>, StoreError> {
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+    Ok(row.map_or(Ok(None), |row| row.try_get_by_index(0))?)
 }
 
 /// Of these customers, those with a purchase; `source`: with one that this source told of.

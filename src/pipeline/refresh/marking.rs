@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// The job that marks everybody who bought something, or who bought at one source.
+/// The job that marks everybody who bought something, or who bought at one source; after other models were published with their version.
 pub const JOB_KIND: &str = crate::ingest::source::TRUST_JOB;
 /// Customers looked through in one commit.
 const CUSTOMERS_PER_COMMIT: usize = 1_000;
@@ -61,6 +61,7 @@ pub async fn mark(
 pub async fn mark_buyers(services: Services, job: Running, _: Instant) -> Result<Value, JobError> {
     let id_in = |value: &Value| value.as_str().and_then(|text| Uuid::parse_str(text).ok());
     let source = id_in(&job.input()["source"]).map(SourceId);
+    let model = job.input()["model"].as_i64();
     let mut last = job.cursor().and_then(|cursor| id_in(&cursor["last"])).map(CustomerId);
     let mut looked_at = job.cursor().and_then(|cursor| cursor["lookedAt"].as_i64()).unwrap_or(0);
     let mut marked = job.cursor().and_then(|cursor| cursor["marked"].as_i64()).unwrap_or(0);
@@ -78,8 +79,9 @@ pub async fn mark_buyers(services: Services, job: Running, _: Instant) -> Result
                 let (page, job, services) = (&page, &job, &services);
                 Box::pin(async move {
                     let buyers = customer_store::buyers_among(tx, page, source).await?;
+                    let fresh = services.store.ids().time_ordered(now);
                     let by = Mark {
-                        by: services.store.ids().time_ordered(now),
+                        by: model.map_or(fresh, |version| due::mark_of_model(version, fresh)),
                         at: now,
                         class: DueClass::Bulk,
                     };
