@@ -77,7 +77,11 @@ pub async fn standings(services: &Services, customers: &[CustomerId]) -> Result<
 /// A customer as worth asks about them, at an instant.
 pub fn valued(rules: &ValueRules, in_force: &InForce, standing: &Standing, now: Instant) -> Valued {
     Valued {
-        subject: standing.stored.as_ref().map(|stored| subject(rules, stored, standing, now)).unwrap_or_default(),
+        subject: standing
+            .stored
+            .as_ref()
+            .map(|stored| subject(rules, stored, standing, now))
+            .unwrap_or_default(),
         version: in_force.version.clone(),
         currency: in_force.reporting.currency.clone(),
     }

@@ -31,6 +31,7 @@ mod jobs;
 mod jobs_cancel;
 mod layers;
 mod lists;
+mod models;
 mod operations;
 mod precision;
 mod pressure;
