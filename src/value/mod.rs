@@ -19,6 +19,7 @@
 mod backtest;
 mod beta;
 mod buying;
+pub mod days;
 pub mod facts;
 mod fit;
 mod history;
@@ -29,6 +30,7 @@ mod likelihood;
 mod maximise;
 pub mod metric;
 pub mod published;
+pub mod rhythm;
 pub mod rules;
 mod score;
 mod special;
