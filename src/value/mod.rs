@@ -19,6 +19,7 @@
 mod backtest;
 mod beta;
 mod buying;
+pub mod churn;
 pub mod days;
 pub mod facts;
 mod fit;
@@ -29,16 +30,22 @@ mod ledger;
 mod likelihood;
 mod maximise;
 pub mod metric;
+pub mod movement;
 pub mod published;
+pub mod rfm;
 pub mod rhythm;
 pub mod rules;
 mod score;
 mod special;
 mod spending;
 pub mod store;
+pub mod told;
+pub mod warnings;
 
 #[cfg(test)]
 mod edge_tests;
+#[cfg(test)]
+mod looks;
 #[cfg(test)]
 mod reference_tests;
 

@@ -1,6 +1,6 @@
 //! Every statement of `customer_value`.
 
-use super::facts::{totals_json, totals_of};
+use super::told::{totals_json, totals_of};
 use crate::base::{CustomerId, Instant};
 use crate::customer::PurchaseSummary;
 use crate::store::{Rows, StoreError, any_of, ids_value, sweep};
