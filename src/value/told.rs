@@ -1,7 +1,7 @@
-//! The facts of what a customer bought, as far as they are stored and told: orders, their first and last, and their money. Pure.
-//!
-//! They are `customer::PurchaseSummary`, which counts each order once; nothing is counted here.
+//! The facts of a customer as far as they are stored and told: what they bought by currency, and as of the last look what their worth is
+//! computed from. Pure.
 
+use super::facts::{Facts, PurchaseDays};
 use crate::base::Instant;
 use crate::base::money::Currency;
 use crate::customer::{PurchaseSummary, Totals};
@@ -27,9 +27,77 @@ fn fields(summary: &PurchaseSummary) -> [(&'static str, Value); 7] {
     ]
 }
 
+/// What is stored of a customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Everything that was told of orders, by currency, also what lies ahead.
+    pub purchases: PurchaseSummary,
+    pub standing: Standing,
+}
+
+/// What had happened by the last look, in the reporting currency: enough for lifetime value and RFM without reading orders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// `None`: nobody has bought anything yet.
+    pub currency: Option<Currency>,
+    /// Orders that were placed, and those of them whose amount is known.
+    pub orders: i64,
+    pub priced: i64,
+    /// What was paid and not given back, and what was given back; `None`: no orders, or more than 64 bits hold.
+    pub net: Option<i64>,
+    pub refunds: Option<i64>,
+    pub days: PurchaseDays,
+    pub referrals: i64,
+    pub reviews: i64,
+}
+
+impl Told {
+    /// Whether there is nothing to store.
+    pub fn is_nothing(&self) -> bool {
+        let standing = &self.standing;
+        self.purchases == PurchaseSummary::default() && (standing.orders, standing.referrals, standing.reviews) == (0, 0, 0)
+    }
+}
+
+impl Standing {
+    pub fn of(facts: &Facts, currency: Option<&Currency>) -> Self {
+        let bought = facts.orders > 0;
+        Self {
+            currency: currency.filter(|_| bought).cloned(),
+            orders: facts.orders,
+            priced: facts.priced,
+            net: i64::try_from(facts.net()).ok().filter(|_| bought),
+            refunds: i64::try_from(facts.refunds).ok().filter(|_| bought),
+            days: facts.days,
+            referrals: facts.referrals,
+            reviews: facts.reviews,
+        }
+    }
+
+    /// The share of orders whose amount is known, 0 to 1; `None` without orders.
+    pub fn coverage(&self) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "no customer has 2^52 orders")]
+        let share = self.priced as f64 / self.orders as f64;
+        (self.orders > 0).then_some(share)
+    }
+
+    fn fields(&self) -> [(&'static str, Value); 6] {
+        let money = |minor: Option<i64>| minor.filter(|_| self.currency.is_some()).map(|minor| minor.to_string());
+        [
+            ("reportingCurrency", json!(self.currency.as_ref().map(Currency::code))),
+            ("reportingNetMinor", json!(money(self.net))),
+            ("reportingRefundsMinor", json!(money(self.refunds))),
+            ("purchaseDays", json!(self.days.count)),
+            ("referrals", json!(self.referrals)),
+            ("reviews", json!(self.reviews)),
+        ]
+    }
+}
+
 /// Field → [before, after] of what differs, for the log.
-pub fn differences(before: &PurchaseSummary, after: &PurchaseSummary) -> Map<String, Value> {
-    let pairs = fields(before).into_iter().zip(fields(after));
+pub fn differences(before: &Told, after: &Told) -> Map<String, Value> {
+    let all = |told: &Told| fields(&told.purchases).into_iter().chain(told.standing.fields());
+    let pairs = all(before).zip(all(after));
     let differing = pairs.filter(|((_, before), (_, after))| before != after);
     differing
         .map(|((name, before), (_, after))| (name.to_owned(), json!([before, after])))
@@ -66,6 +134,21 @@ pub(super) fn totals_of(stored: &Value) -> Option<std::collections::BTreeMap<Cur
 mod tests {
     use super::*;
 
+    fn told(revenue: i128) -> Told {
+        let known = Facts {
+            orders: 1,
+            priced: 1,
+            revenue,
+            refunds: 5,
+            ..Facts::default()
+        };
+        let euro = Currency::stored("EUR".to_owned());
+        Told {
+            purchases: summary(revenue),
+            standing: Standing::of(&known, Some(&euro)),
+        }
+    }
+
     fn summary(revenue: i128) -> PurchaseSummary {
         let totals = Totals {
             count: 1,
@@ -82,13 +165,14 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_told_and_sums_beyond_64_bits_exactly() {
-        let (before, after) = (summary(100), summary(i128::from(i64::MAX) * 2));
-        let expected = json!({"netRevenueMinor": [{"EUR": "95"}, {"EUR": "18446744073709551609"}]});
+        let (before, after) = (told(100), told(i128::from(i64::MAX) * 2));
+        let expected = json!({"netRevenueMinor": [{"EUR": "95"}, {"EUR": "18446744073709551609"}], "reportingNetMinor": ["95", null]});
         assert_eq!(Value::Object(differences(&before, &after)), expected);
         assert!(differences(&after, &after).is_empty());
-        let first = differences(&PurchaseSummary::default(), &before);
+        let first = differences(&Told::default(), &before);
         assert_eq!(first["purchaseCount"], json!([0, 1]));
         assert_eq!(first["firstPurchaseAt"], json!([null, "1970-01-01T00:00:00Z"]));
+        assert_eq!((&first["reportingCurrency"], &first["reportingNetMinor"]), (&json!([null, "EUR"]), &json!([null, "95"])));
     }
 
     #[test]
