@@ -14,7 +14,11 @@ pub fn day_of(zone: Tz, at: Instant) -> NaiveDate {
     };
     let day = at_utc.with_timezone(&zone).date_naive();
     let next = later(day, 1);
-    if next > day && day_start(zone, next) <= at { next } else { day }
+    if next > day && day_start(zone, next) <= at {
+        next
+    } else {
+        day
+    }
 }
 
 /// The first instant of a day of the zone. Where the clock skips midnight, it is the first instant after the skip; where midnight comes
@@ -60,9 +64,21 @@ mod tests {
     fn a_day_begins_at_its_midnight_also_where_clocks_are_moved() {
         assert_eq!(starts(Tz::UTC, "2024-02-29"), "2024-02-29T00:00:00Z");
         assert_eq!(starts(Tz::Europe__Berlin, "2024-03-31"), "2024-03-30T23:00:00Z");
-        assert_eq!(starts(Tz::Europe__Berlin, "2024-04-01"), "2024-03-31T22:00:00Z", "a day of 23 hours");
-        assert_eq!(starts(Tz::America__Sao_Paulo, "2018-11-04"), "2018-11-04T03:00:00Z", "midnight is skipped");
-        assert_eq!(starts(Tz::Pacific__Apia, "2011-12-30"), "2011-12-30T10:00:00Z", "the whole day is skipped");
+        assert_eq!(
+            starts(Tz::Europe__Berlin, "2024-04-01"),
+            "2024-03-31T22:00:00Z",
+            "a day of 23 hours"
+        );
+        assert_eq!(
+            starts(Tz::America__Sao_Paulo, "2018-11-04"),
+            "2018-11-04T03:00:00Z",
+            "midnight is skipped"
+        );
+        assert_eq!(
+            starts(Tz::Pacific__Apia, "2011-12-30"),
+            "2011-12-30T10:00:00Z",
+            "the whole day is skipped"
+        );
         assert_eq!(starts(Tz::Pacific__Apia, "2011-12-31"), "2011-12-30T10:00:00Z");
     }
 

@@ -99,7 +99,10 @@ pub fn main_category(orders: &[Order]) -> Option<&str> {
         *counts.entry(category).or_default() += 1;
     }
     let most = *counts.values().max()?;
-    counts.into_iter().find(|(_, count)| *count == most).map(|(category, _)| category)
+    counts
+        .into_iter()
+        .find(|(_, count)| *count == most)
+        .map(|(category, _)| category)
 }
 
 #[cfg(test)]
