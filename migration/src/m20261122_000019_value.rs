@@ -2,7 +2,8 @@
 //! history of what is discrete about them (`metric_change`).
 //!
 //! A row of `metric_change` says what held of a customer from `from_at` until `until_at`; unset: it still holds. `value` is the label that
-//! rules and reports compare (`GROWTH`, `IMPORTANT_VALUE`), `detail` what stands behind it. Rows keep the id under which they were made.
+//! rules and reports compare (`GROWTH`, `IMPORTANT_VALUE`), `detail` what stands behind it, `cause` and `ended` what it came of and what
+//! ended it. Rows keep the id under which they were made.
 //!
 //! A row of `due` says which span of events was told of (`events_from`, `events_until`), so that only the days it touches are counted again.
 
@@ -57,7 +58,7 @@ impl MigrationTrait for Migration {
                     job_id {id}, PRIMARY KEY (version, kind)){keyed}",
                 "CREATE TABLE metric_change (
                     customer_id {id} NOT NULL, metric {text} NOT NULL, rev {int} NOT NULL, from_at {int} NOT NULL, until_at {int},
-                    value {text} NOT NULL, detail {json} NOT NULL, cause {text} NOT NULL, model_version {int},
+                    value {text} NOT NULL, detail {json} NOT NULL, cause {text} NOT NULL, ended {text}, model_version {int},
                     PRIMARY KEY (customer_id, metric, rev)){updated-keyed}",
                 "CREATE INDEX metric_change_open ON metric_change (metric, value, customer_id) WHERE until_at IS NULL",
                 "ALTER TABLE due ADD COLUMN events_from {int}",

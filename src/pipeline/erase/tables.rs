@@ -54,7 +54,13 @@ pub const TABLES: &[Table] = &[
     table(
         "metric_change",
         Fate::AtOnce,
-        &[("metric", GONE), ("value", GONE), ("detail", GONE), ("cause", GONE)],
+        &[
+            ("metric", GONE),
+            ("value", GONE),
+            ("detail", GONE),
+            ("cause", GONE),
+            ("ended", GONE),
+        ],
     ),
     table("value_model", Fate::Stays, &[("model", "parameters and sums over everybody")]),
     table("due", Fate::AtOnce, &[("error", GONE)]),
