@@ -9,6 +9,7 @@ use crate::identity::RulesDirectory;
 use crate::ingest::{Catalogue, SourceDirectory};
 use crate::job::Nudge;
 use crate::store::{Store, StoreError};
+use crate::value::reporting::{Reporting, Settled};
 use crate::value::rules::ValueRules;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub struct Services {
     pub refresh: Wake,
     /// How value is computed here.
     pub value: Arc<ValueRules>,
+    /// The reporting currency, once it is settled.
+    pub settled: Settled,
 }
 
 impl Services {
@@ -46,9 +49,22 @@ impl Services {
             jobs: Nudge::default(),
             refresh: Wake::default(),
             value: Arc::default(),
+            settled: Settled::default(),
             clock,
             store,
         })
+    }
+
+    /// With another way of computing value than by default.
+    #[must_use]
+    pub fn valuing(mut self, rules: ValueRules) -> Self {
+        self.value = Arc::new(rules);
+        self
+    }
+
+    /// How value is computed, the reporting currency settled where anybody bought something. Never within a transaction: it may write.
+    pub async fn reporting(&self) -> Result<Reporting, StoreError> {
+        self.settled.reporting(&self.store, &self.value).await
     }
 
     pub fn now(&self) -> Instant {
