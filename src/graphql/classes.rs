@@ -41,11 +41,11 @@ pub enum RfmClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "churn::ChurnBand")]
 pub enum ChurnBand {
-    /// Below `value.churn.medium_from`, 0.4 unless configured.
+    /// Below `churn.medium_from`, 0.4 unless configured.
     Low,
     /// From there on.
     Medium,
-    /// From `value.churn.high_from` on, 0.7 unless configured.
+    /// From `churn.high_from` on, 0.7 unless configured.
     High,
 }
 
