@@ -1,5 +1,6 @@
 //! RFM, churn and early warnings of customers, with their histories, and how everybody moved.
 
+use super::support::app::ADMIN_KEY;
 use super::support::{TestApp, on_both};
 use entity::{ValueModelKind, change, metric_change, value_model};
 use sea_orm::{FromQueryResult as _, Statement, TransactionTrait as _};
@@ -227,7 +228,7 @@ on_both! {
             ],
         }));
         let backwards = json!({"query": r#"{ lifecycleFunnel(from: "2026-06-02T00:00:00Z", to: "2026-06-01T00:00:00Z") { to } }"#});
-        let (_, refused) = app.graphql(super::support::app::ADMIN_KEY, backwards).await;
+        let (_, refused) = app.graphql(ADMIN_KEY, backwards).await;
         assert_eq!(refused["errors"][0]["extensions"]["code"], json!("BAD_INPUT"), "{refused}");
 
         // Another version with other cuts moves them, and says so.
