@@ -1,8 +1,10 @@
 //! The customer: one view over all records.
 
 use super::connection::{Connection, page};
+use super::clv::{self, LifetimeValue};
 use super::consent::{self, ConsentChangeNode, ConsentNode, ConsentState};
 use super::decision::DecisionNode;
+use super::duration::Duration;
 use super::error;
 use super::kinds::{Channel, EventKind, TimeOrder};
 use super::loaders::{ConsentHistoryOf, HistoryOf, IdentifiersOf, RecordsOf, SeenOf, SummaryOf, TimelineOf, ask, ask_many};
@@ -259,6 +261,16 @@ impl CustomerNode {
     async fn purchase_summary(&self, ctx: &Context<'_>) -> Result<PurchaseSummaryNode> {
         let summary = ask(ctx, SummaryOf(self.0.id)).await?;
         Ok(PurchaseSummaryNode(summary.unwrap_or_default()))
+    }
+
+    /// What they are worth over a time to come, by the models in force.
+    async fn clv(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How far ahead, from now; at most 50 years.", default_with = "Duration::years(5)")] horizon: Duration,
+        #[graphql(desc = "What waiting for a year costs, from 0 to below 1; null: as it is configured.")] discount_rate: Option<f64>,
+    ) -> Result<LifetimeValue> {
+        clv::clv(ctx, self.0.id, horizon, discount_rate).await
     }
 
     /// Whether they may be spoken to: one for each purpose and channel that any of their records answered.

@@ -14,6 +14,7 @@ use crate::job::{self, Job};
 use crate::pipeline::Services;
 use crate::pipeline::timeline::{self, Asked, Entry};
 use crate::pipeline::view::View;
+use crate::pipeline::worth;
 use crate::store::walk::{Place, Window};
 use crate::store::{Store, StoreError};
 use async_graphql::dataloader::Loader;
@@ -27,6 +28,7 @@ use uuid::Uuid;
 /// Answers questions from the database.
 pub struct Questions {
     store: Store,
+    services: Services,
     sources: SourceDirectory,
     /// Records of customers that some question has loaded: nearly every other one begins with them.
     members: Mutex<Members>,
@@ -49,6 +51,7 @@ impl Questions {
     pub fn new(services: &Services) -> Self {
         Self {
             store: services.store.clone(),
+            services: services.clone(),
             sources: services.sources.clone(),
             members: Mutex::default(),
         }
@@ -159,6 +162,8 @@ pub fn forget(ctx: &Context<'_>) -> Result<()> {
     loaders.clear::<TimelineOf>();
     loaders.clear::<StandingOf>();
     loaders.clear::<SummaryOf>();
+    loaders.clear::<WorthOf>();
+    loaders.clear::<InForce>();
     loaders.clear::<LinesOf>();
     loaders.clear::<ProductOf>();
     loaders.clear::<DecisionOf>();
@@ -201,6 +206,12 @@ pub struct StandingOf(pub PurchaseKey);
 /// What did this customer buy, added up?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SummaryOf(pub CustomerId);
+/// What is stored of this customer, as far as worth asks for it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorthOf(pub CustomerId);
+/// What are values computed with?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InForce;
 /// What was bought in this purchase?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinesOf(pub PurchaseKey);
@@ -381,6 +392,29 @@ impl Loader<SummaryOf> for Questions {
             .into_iter()
             .map(|(customer, summary)| (SummaryOf(customer), summary))
             .collect())
+    }
+}
+
+impl Loader<WorthOf> for Questions {
+    type Value = worth::Standing;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[WorthOf]) -> Answers<WorthOf, worth::Standing> {
+        let asked: Vec<CustomerId> = keys.iter().map(|key| key.0).collect();
+        let standings = worth::standings(&self.services, &asked).await?;
+        Ok(standings
+            .into_iter()
+            .map(|(customer, standing)| (WorthOf(customer), standing))
+            .collect())
+    }
+}
+
+impl Loader<InForce> for Questions {
+    type Value = worth::InForce;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, _: &[InForce]) -> Answers<InForce, worth::InForce> {
+        Ok(HashMap::from([(InForce, worth::in_force(&self.services).await?)]))
     }
 }
 

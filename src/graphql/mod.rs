@@ -6,11 +6,13 @@
 mod batching;
 mod catalogue;
 mod classify;
+mod clv;
 mod connection;
 mod consent;
 mod customer;
 mod customers;
 mod decision;
+mod duration;
 mod erasure;
 mod error;
 pub mod execute;
@@ -41,6 +43,7 @@ mod shared;
 mod subscription;
 mod timeline;
 mod traits;
+mod value_model;
 mod view;
 
 pub use execute::{Answer, Door, Emission, GraphqlOptions, RequestBody};

@@ -9,7 +9,7 @@ use super::decision::{DecisionNode, HeldItemNode, PathNode};
 use super::feed::{self, ChangeBatch, ChangeFilter, FeedBounds, FeedStart};
 use super::guard::{Needs, OfSubject};
 use super::job::JobNode;
-use super::kinds::{IdentifierKind, JobState};
+use super::kinds::{IdentifierKind, JobState, ValueModelKind};
 use super::loaders::{CustomerOf, DecisionOf, JobOf, ProductOf, RecordOf, SourceOf, ask};
 use super::node_id::{self, NodeId};
 use super::record::{RecordNode, SourceNode};
@@ -17,6 +17,7 @@ use super::refresh::RefreshFailureNode;
 use super::rules::{self, IdentityRules, IdentityRulesInput, IdentitySimulation};
 use super::scalars::DateTime;
 use super::timeline::{EventNode, ProductNode, PurchaseNode};
+use super::value_model::{self, ValueModelNode};
 use super::{error, personal, principal, services, view};
 use crate::access::{self, Principal, Scope, Subject};
 use crate::base::paging::Slice;
@@ -248,6 +249,17 @@ impl Query {
             Ok(explanation.map(PathNode))
         };
         found.await.transpose()
+    }
+
+    /// A model of what customers are worth; null when there is no such version, or nothing is published.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn value_model(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What was fitted.", default_with = "ValueModelKind::BgNbd")] kind: ValueModelKind,
+        #[graphql(desc = "Of which version; null: of the one in force.")] version: Option<i64>,
+    ) -> Option<Result<ValueModelNode>> {
+        value_model::model(ctx, kind, version).await.transpose()
     }
 
     /// A background job; null when there is none with this id.

@@ -4,10 +4,13 @@
 
 use crate::access::{self, Actor};
 use crate::base::ids::HashKey;
-use crate::base::{Instant, SourceId};
+use crate::base::money::Currency;
+use crate::base::{Instant, Money, SourceId};
 use crate::ingest::file::{RateRow, SpendRow};
 use crate::store::{Rows, Store, StoreError};
-use sea_orm::DatabaseTransaction;
+use chrono::{DateTime, NaiveDate};
+use entity::spend;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult as _, Statement};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -85,6 +88,42 @@ async fn write(
         }
     }
     Ok(is_new)
+}
+
+/// Money that was spent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpendTold {
+    pub from: Instant,
+    /// Behind the last instant.
+    pub until: Instant,
+    /// The first day.
+    pub day: NaiveDate,
+    pub channel: Option<String>,
+    pub bought: Option<String>,
+    pub amount: Money,
+}
+
+/// All money that was spent, in the order of time. Its rows are those of some files: as many as fit into memory.
+pub async fn all_spend(db: &impl ConnectionTrait) -> Result<Vec<SpendTold>, StoreError> {
+    let sql = "SELECT * FROM spend ORDER BY from_at, until_at, id";
+    let statement = Statement::from_string(db.get_database_backend(), sql);
+    let rows = spend::Model::find_by_statement(statement).all(db).await?;
+    let told = rows.into_iter().map(|row| {
+        let from = DateTime::from_timestamp_micros(row.from_at);
+        let from = from.ok_or_else(|| StoreError::Corrupt(format!("spend.from_at of {}", row.id)))?;
+        Ok(SpendTold {
+            from: Instant::from_micros(row.from_at),
+            until: Instant::from_micros(row.until_at),
+            day: from.date_naive(),
+            channel: row.channel,
+            bought: row.bought,
+            amount: Money {
+                amount_minor: row.amount_minor,
+                currency: Currency::stored(row.currency),
+            },
+        })
+    });
+    told.collect()
 }
 
 fn spend_id(keys: &HashKey, source: SourceId, row: &SpendRow, nth: u64) -> Uuid {
