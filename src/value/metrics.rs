@@ -1,14 +1,25 @@
 //! Every metric, and what became of one since somebody looked. Pure.
 
+use super::churn::ChurnMetric;
 use super::known::Known;
 use super::lifecycle::Lifecycle;
 use super::metric::{Basis, Held, Metric};
+use super::rfm::RfmMetric;
+use super::warnings::EarlyWarning;
 use crate::base::Instant;
 use crate::due::{CaughtUp, Judged, Measure, Stuck, catch_up};
 use serde_json::Value;
 
 /// Every metric that is kept with its history. Another one joins here.
-pub static ALL: [&dyn Metric; 1] = [&Lifecycle];
+pub static ALL: [&dyn Metric; 7] = [
+    &Lifecycle,
+    &RfmMetric,
+    &ChurnMetric,
+    &EarlyWarning::Gap,
+    &EarlyWarning::Usage,
+    &EarlyWarning::Recommendation,
+    &EarlyWarning::Contract,
+];
 
 /// The metric of a name.
 pub fn named(key: &str) -> Option<&'static dyn Metric> {

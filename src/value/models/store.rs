@@ -34,7 +34,7 @@ pub async fn insert(tx: &DatabaseTransaction, rows: &[value_model::Model]) -> Re
         .int("fitted_at", rows.iter().map(|row| row.fitted_at))
         .int("as_of", rows.iter().map(|row| row.as_of))
         .optional_int("published_at", rows.iter().map(|row| row.published_at))
-        .bool("chosen", rows.iter().map(|row| row.chosen))
+        .flag("chosen", rows.iter().map(|row| row.chosen))
         .int("customers", rows.iter().map(|row| row.customers))
         .json("model", rows.iter().map(|row| row.model.to_string()))
         .optional_id("job_id", rows.iter().map(|row| row.job_id))
