@@ -1,5 +1,6 @@
 //! The customer: one view over all records.
 
+use super::classes::{self, Churn, EarlyWarningNode, Rfm};
 use super::connection::{Connection, page};
 use super::clv::{self, LifetimeValue};
 use super::consent::{self, ConsentChangeNode, ConsentNode, ConsentState};
@@ -271,6 +272,22 @@ impl CustomerNode {
         #[graphql(desc = "What waiting for a year costs, from 0 to below 1; null: as it is configured.")] discount_rate: Option<f64>,
     ) -> Result<LifetimeValue> {
         clv::clv(ctx, self.0.id, horizon, discount_rate).await
+    }
+
+    /// Recency, frequency and money, with the class that follows from them. It is null without a purchase, while the amount of none is known,
+    /// while no version of the models is published, and until the refresh has looked.
+    async fn rfm(&self, ctx: &Context<'_>) -> Option<Result<Rfm>> {
+        classes::rfm(ctx, self.0.id).await.transpose()
+    }
+
+    /// How likely they are to stay away, and what speaks for it.
+    async fn churn(&self, ctx: &Context<'_>) -> Result<Churn> {
+        classes::churn(ctx, self.0.id).await
+    }
+
+    /// What calls for attention now, the oldest first.
+    async fn warnings(&self, ctx: &Context<'_>) -> Result<Vec<EarlyWarningNode>> {
+        classes::warnings(ctx, self.0.id).await
     }
 
     /// Whether they may be spoken to: one for each purpose and channel that any of their records answered.

@@ -5,6 +5,7 @@
 
 mod batching;
 mod catalogue;
+mod classes;
 mod classify;
 mod clv;
 mod connection;
@@ -27,6 +28,7 @@ mod job;
 mod kinds;
 mod limits;
 mod loaders;
+mod movement;
 mod mutation;
 mod node_id;
 mod own;
