@@ -299,7 +299,7 @@ fn anybody() -> impl Strategy<Value = Known> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn however_often_somebody_looks_the_history_is_the_same_and_true(
@@ -339,8 +339,8 @@ proptest! {
             prop_assert_eq!(&value(*at).value, after);
             before = after.clone();
         }
-        for n in -1..2_500 {
-            for at in [n * UNIT - 1, n * UNIT, n * UNIT + 1] {
+        for n in 0..1_250 {
+            for at in [2 * n * UNIT - 1, 2 * n * UNIT, 2 * n * UNIT + 1] {
                 let at = Instant::from_micros(at);
                 let held = whole.changes.iter().rev().find(|(from, _)| *from <= at).map_or(&value(begin).value, |(_, value)| value).clone();
                 if at >= begin {

@@ -39,6 +39,7 @@ impl Checking<'_> {
         self.report(found);
         let stored = store::stored_values(&self.db, &fresh).await?;
         let loaded = load::loaded(&self.db, &reporting, &fresh, did).await?;
+        self.compare_metrics(&fresh, &loaded.known, &reporting.rules).await?;
         // By another way than the refresh takes.
         let mut bought = summaries(&self.db, &fresh).await?;
         let mut expected = BTreeMap::new();
@@ -78,12 +79,13 @@ impl Checking<'_> {
             self.report_nobodys("activity", ids, &is_customer).await?;
             last = page.into_iter().next_back();
             if last.is_none() {
-                return Ok(());
+                break;
             }
         }
+        self.compare_metrics_of_nobody(is_customer).await
     }
 
-    async fn report_nobodys(
+    pub(super) async fn report_nobodys(
         &mut self,
         table: &'static str,
         rows: impl Iterator<Item = (CustomerId, String)>,

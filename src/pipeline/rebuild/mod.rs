@@ -6,12 +6,14 @@
 //! and the skeletons of erased people, who take part up to their erasure.
 //! Compared: `record` (customer, traits, siblings, whether its own id was a customer's), `identifier` (state, the customer it belongs
 //! to), `customer`, decisions that happened by themselves, `decision_record.stands`, `held_item`, purchases with lines and refunds,
-//! products, the names in the catalogue; `customer_value` and `activity` of whoever is not due. Not compared: versions (`rev`), `placed_at`, `last_seen_at`, counts and instants of the
+//! products, the names in the catalogue; `customer_value`, `activity` and what still holds of
+//! `metric_change` of whoever is not due. Not compared: versions (`rev`), `placed_at`, `last_seen_at`, counts and instants of the
 //! catalogue, who resolved what was on hold.
 
 mod facts;
 mod fold;
 mod history;
+mod metrics;
 mod views;
 mod who;
 

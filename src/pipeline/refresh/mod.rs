@@ -7,6 +7,7 @@
 //! Leaves to others: waiting (`worker`), and the values themselves (each `View` is a feature's).
 
 mod facts;
+mod histories;
 mod marking;
 mod retry;
 mod rules;

@@ -1,9 +1,9 @@
 //! The view of what customers are worth: what is known of a whole batch is loaded once, and everything that follows from it asks the same.
 //!
 //! In this order: the days of the roll-up that events were told of are counted again, what is known is loaded, then the facts follow
-//! (`facts`), and whatever else is a pure function of what is known.
+//! (`facts`), and the metrics with their histories (`histories`).
 
-use super::{Batch, Nexts, View, facts};
+use super::{Batch, Nexts, View, facts, histories, join};
 use crate::base::CustomerId;
 use crate::due::Span;
 use crate::feed::Log;
@@ -37,8 +37,12 @@ impl Worth {
             true => Loaded::default(),
             false => load::loaded(tx, &reporting, &standing, activity).await?,
         };
-        // What else follows from `loaded.known` joins behind the facts, with its instants: `join(&mut nexts, …)`.
-        facts::follow(tx, batch, &loaded, &reporting, log).await
+        let mut nexts = facts::follow(tx, batch, &loaded, &reporting, log).await?;
+        let in_force = self.services.models.in_force(tx).await?;
+        let published = in_force.as_ref().map(|version| &version.published);
+        let basis = (reporting.rules.as_ref(), published);
+        join(&mut nexts, histories::follow(tx, batch, &loaded.known, basis, log).await?);
+        Ok(nexts)
     }
 }
 
