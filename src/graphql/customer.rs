@@ -4,6 +4,7 @@ use super::connection::{Connection, page};
 use super::consent::{self, ConsentChangeNode, ConsentNode, ConsentState};
 use super::decision::DecisionNode;
 use super::error;
+use super::facts::{self, CustomerFacts};
 use super::kinds::{Channel, EventKind, TimeOrder};
 use super::loaders::{ConsentHistoryOf, HistoryOf, IdentifiersOf, RecordsOf, SeenOf, SummaryOf, TimelineOf, ask, ask_many};
 use super::node_id::NodeId;
@@ -259,6 +260,16 @@ impl CustomerNode {
     async fn purchase_summary(&self, ctx: &Context<'_>) -> Result<PurchaseSummaryNode> {
         let summary = ask(ctx, SummaryOf(self.0.id)).await?;
         Ok(PurchaseSummaryNode(summary.unwrap_or_default()))
+    }
+
+    /// What they bought, gave back and did besides, in the reporting currency: what their value is computed from.
+    async fn facts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As of which instant: what is known today of what had happened until then. By default now; never later.")]
+        as_of: Option<DateTime>,
+    ) -> Result<CustomerFacts> {
+        facts::facts(ctx, self.0.id, as_of).await
     }
 
     /// Whether they may be spoken to: one for each purpose and channel that any of their records answered.

@@ -16,6 +16,7 @@ use crate::pipeline::timeline::{self, Asked, Entry};
 use crate::pipeline::view::View;
 use crate::store::walk::{Place, Window};
 use crate::store::{Store, StoreError};
+use crate::value::{self, Known};
 use async_graphql::dataloader::Loader;
 use async_graphql::{Context, Result};
 use entity::{DataClass, identifier, identity_decision, source};
@@ -26,6 +27,7 @@ use uuid::Uuid;
 
 /// Answers questions from the database.
 pub struct Questions {
+    services: Services,
     store: Store,
     sources: SourceDirectory,
     /// Records of customers that some question has loaded: nearly every other one begins with them.
@@ -48,6 +50,7 @@ impl Members {
 impl Questions {
     pub fn new(services: &Services) -> Self {
         Self {
+            services: services.clone(),
             store: services.store.clone(),
             sources: services.sources.clone(),
             members: Mutex::default(),
@@ -159,6 +162,7 @@ pub fn forget(ctx: &Context<'_>) -> Result<()> {
     loaders.clear::<TimelineOf>();
     loaders.clear::<StandingOf>();
     loaders.clear::<SummaryOf>();
+    loaders.clear::<KnownOf>();
     loaders.clear::<LinesOf>();
     loaders.clear::<ProductOf>();
     loaders.clear::<DecisionOf>();
@@ -201,6 +205,9 @@ pub struct StandingOf(pub PurchaseKey);
 /// What did this customer buy, added up?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SummaryOf(pub CustomerId);
+/// What is known of this customer that value is computed from?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KnownOf(pub CustomerId);
 /// What was bought in this purchase?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinesOf(pub PurchaseKey);
@@ -380,6 +387,21 @@ impl Loader<SummaryOf> for Questions {
         Ok(summaries
             .into_iter()
             .map(|(customer, summary)| (SummaryOf(customer), summary))
+            .collect())
+    }
+}
+
+impl Loader<KnownOf> for Questions {
+    type Value = Arc<Known>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[KnownOf]) -> Answers<KnownOf, Arc<Known>> {
+        let asked: Vec<CustomerId> = keys.iter().map(|key| key.0).collect();
+        let reporting = self.services.reporting().await?;
+        let known = value::load::known(self.store.reader(), &reporting, &asked).await?;
+        Ok(known
+            .into_iter()
+            .map(|(customer, known)| (KnownOf(customer), Arc::new(known)))
             .collect())
     }
 }

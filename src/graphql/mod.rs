@@ -13,6 +13,7 @@ mod customers;
 mod decision;
 mod erasure;
 mod error;
+mod facts;
 pub mod execute;
 mod feed;
 mod feed_change;
