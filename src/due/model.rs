@@ -19,6 +19,38 @@ pub struct Mark {
     pub class: DueClass,
 }
 
+/// Between two instants, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub from: Instant,
+    pub until: Instant,
+}
+
+impl Span {
+    /// Everything that ever happened.
+    pub const EVERYTHING: Self = Self {
+        // The years 1 to 9999, which instants are kept to.
+        from: Instant::from_micros(-62_135_596_800_000_000),
+        until: Instant::from_micros(253_402_300_799_999_999),
+    };
+
+    pub const fn at(instant: Instant) -> Self {
+        Self {
+            from: instant,
+            until: instant,
+        }
+    }
+
+    /// Both, and what lies between them.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            from: self.from.min(other.from),
+            until: self.until.max(other.until),
+        }
+    }
+}
+
 impl Mark {
     /// When a customer falls due by it.
     pub(super) fn due_at(&self, customer: CustomerId) -> Instant {
@@ -48,6 +80,8 @@ pub struct Due {
     pub due_at: Instant,
     /// The earliest change that was told of; `None`: only time has passed.
     pub marked_at: Option<Instant>,
+    /// When the events happened that were told of, or passed from one customer to another; `None`: none were.
+    pub events: Option<Span>,
 }
 
 impl Due {

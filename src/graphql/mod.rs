@@ -5,6 +5,7 @@
 
 mod batching;
 mod catalogue;
+mod classes;
 mod classify;
 mod clv;
 mod connection;
@@ -15,6 +16,7 @@ mod decision;
 mod duration;
 mod erasure;
 mod error;
+mod facts;
 pub mod execute;
 mod feed;
 mod feed_change;
@@ -27,6 +29,7 @@ mod job;
 mod kinds;
 mod limits;
 mod loaders;
+mod movement;
 mod mutation;
 mod node_id;
 mod own;

@@ -11,6 +11,7 @@ use super::guard::{Needs, OfSubject};
 use super::job::JobNode;
 use super::kinds::{IdentifierKind, JobState, ValueModelKind};
 use super::loaders::{CustomerOf, DecisionOf, JobOf, ProductOf, RecordOf, SourceOf, ask};
+use super::movement::{self, LifecycleFunnel, RfmMatrix};
 use super::node_id::{self, NodeId};
 use super::record::{RecordNode, SourceNode};
 use super::refresh::RefreshFailureNode;
@@ -260,6 +261,29 @@ impl Query {
         #[graphql(desc = "Of which version; null: of the one in force.")] version: Option<i64>,
     ) -> Option<Result<ValueModelNode>> {
         value_model::model(ctx, kind, version).await.transpose()
+    }
+
+    /// How all customers spread over the eight classes of recency, frequency and money, and how they moved since an instant. A sum over
+    /// everybody: for reports.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn rfm_matrix(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Since when movement is asked for; null: it is not.")] since: Option<DateTime>,
+    ) -> Result<RfmMatrix> {
+        movement::rfm_matrix(ctx, since.map(|since| since.0)).await
+    }
+
+    /// How all customers spread over the stages of the life cycle at two instants, and how they moved in between. A sum over everybody: for
+    /// reports.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn lifecycle_funnel(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The earlier instant.")] from: DateTime,
+        #[graphql(desc = "The later instant; null: now.")] to: Option<DateTime>,
+    ) -> Result<LifecycleFunnel> {
+        movement::lifecycle_funnel(ctx, from.0, to.map(|to| to.0)).await
     }
 
     /// A background job; null when there is none with this id.

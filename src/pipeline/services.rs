@@ -10,6 +10,7 @@ use crate::ingest::{Catalogue, SourceDirectory};
 use crate::job::Nudge;
 use crate::store::{Store, StoreError};
 use crate::value::models::Versions;
+use crate::value::reporting::{Reporting, Settled};
 use crate::value::rules::ValueRules;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct Services {
     pub value: Arc<ValueRules>,
     /// The models in force.
     pub models: Versions,
+    /// The reporting currency, once it is settled.
+    pub settled: Settled,
 }
 
 impl Services {
@@ -50,9 +53,22 @@ impl Services {
             refresh: Wake::default(),
             value: Arc::default(),
             models: Versions::default(),
+            settled: Settled::default(),
             clock,
             store,
         })
+    }
+
+    /// With another way of computing value than by default.
+    #[must_use]
+    pub fn valuing(mut self, rules: ValueRules) -> Self {
+        self.value = Arc::new(rules);
+        self
+    }
+
+    /// How value is computed, the reporting currency settled where anybody bought something. Never within a transaction: it may write.
+    pub async fn reporting(&self) -> Result<Reporting, StoreError> {
+        self.settled.reporting(&self.store, &self.value).await
     }
 
     pub fn now(&self) -> Instant {

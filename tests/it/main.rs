@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod access;
+mod classes;
 mod clients;
 mod consents;
 mod crash;
