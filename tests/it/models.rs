@@ -1,10 +1,16 @@
 //! Models of what customers are worth: fitted to purchases that came through the front door, published, taken back, and asked.
 
+use super::support::app::ADMIN_KEY;
 use super::support::{Backend, TestApp, on_both};
 use chrono::{Days, NaiveDate};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tributary::access::Actor;
+use tributary::base::money::Currency;
+use tributary::base::{Instant, Money};
+use tributary::ingest::file::SpendRow;
+use tributary::value::inputs::{self, Input};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The CDNOW calibration ends on the day on which tests begin.
@@ -92,6 +98,27 @@ const CLV: &str = "basis modelVersion coverage reasons probabilityAlive discount
 async fn clv(app: &TestApp, user: &str, arguments: &str) -> Value {
     let query = format!("{{ customerBy(identifier: {{kind: USER_ID, value: \"{user}\"}}) {{ clv{arguments} {{ {CLV} }} }} }}");
     app.ask(&query).await["customerBy"]["clv"].clone()
+}
+
+/// Money spent between two days, in cents.
+async fn spend(app: &TestApp, channel: &str, bought: &str, (from, until): (&str, &str), amount_minor: i64) {
+    let row = SpendRow {
+        from: Instant::parse(from).unwrap(),
+        until: Instant::parse(until).unwrap(),
+        channel: Some(channel.to_owned()),
+        campaign: None,
+        bought: Some(bought.to_owned()),
+        amount: Money {
+            amount_minor,
+            currency: Currency::parse("USD").unwrap(),
+        },
+    };
+    let store = &app.server.services.store;
+    let source = store.hash_key().source("shop");
+    let rows = [Input::Spend(row, 1)];
+    inputs::import(store, app.clock.now(), &Actor::new("test"), source, &rows, false)
+        .await
+        .unwrap();
 }
 
 async fn statements(app: &TestApp, query: &str) -> u64 {
@@ -246,8 +273,11 @@ on_both! {
 
         let second = fit(&app, "{}").await;
         assert_eq!((&second["version"], &second["published"], &second["buyers"]), (&json!(2), &json!(true), &json!(240)));
-        let third = fit(&app, "{publish: false, family: BG_NBD, calibrationEnd: \"2026-01-01\"}").await;
-        assert_eq!((&third["version"], &third["published"], &third["chosen"]), (&json!(3), &json!(false), &json!("BG_NBD")));
+        assert_eq!(second["chosen"], "MBG_NBD", "{second}");
+        let classed = "SELECT COUNT(*) FROM metric_change WHERE metric = 'rfm' AND cause = 'model:2' AND model_version = 2";
+        assert_eq!(app.scalar(classed).await, 240, "everybody has a class since the version is in force, and because of it");
+        let third = fit(&app, "{publish: false, family: MBG_NBD, calibrationEnd: \"2026-01-01\"}").await;
+        assert_eq!((&third["version"], &third["published"], &third["chosen"]), (&json!(3), &json!(false), &json!("MBG_NBD")));
         assert_eq!(model(&app, "(kind: RFM)").await["version"], 2);
         let tried = model(&app, "(kind: BG_NBD, version: 3)").await;
         assert_eq!((&tried["inForce"], &tried["backTest"]["calibrationEnd"]), (&json!(false), &json!("2026-01-01")));
@@ -281,7 +311,24 @@ on_both! {
         let versions: Vec<&Value> = told.iter().map(|change| &change["after"]["publishedVersion"]).collect();
         assert_eq!(versions, [&json!(2), &json!(3), &json!(2)], "{told:?}");
         assert_eq!((&told[0]["op"], &told[0]["customer"], &told[2]["before"]["publishedVersion"]), (&json!("CREATED"), &Value::Null, &json!(3)));
-        assert_eq!(app.scalar("SELECT COUNT(*) FROM audit WHERE action LIKE 'value_model.%'").await, 3 + 3 + 2);
+        assert_eq!(app.scalar("SELECT COUNT(*) FROM audit WHERE action LIKE 'value_model.%'").await, 3 + 3 + 2, "asked for, fitted, published");
+
+        // What customers cost and whom they bring.
+        spend(&app, "web", "Clicks", ("2025-05-01", "2025-12-01"), 240_000).await;
+        spend(&app, "hotline", "Customer service", ("2025-06-01", "2026-06-01"), 100_000).await;
+        app.batch(&key, json!([{"type": "track", "event": "Referral Converted", "userId": "u8", "messageId": "r1", "timestamp": "2026-05-01T09:00:00Z"}])).await;
+        app.run_due_refresh().await;
+        assert_eq!(fit(&app, "{}").await["version"], 4);
+        let found = clv(&app, "u8", "").await;
+        let money = |name: &str| found[name]["decimal"].as_str().unwrap_or_else(|| panic!("{name}: {found}")).parse::<f64>().unwrap();
+        near(&found["coverage"], 0.85, 1e-9, "all but the margin is known");
+        near(&json!(money("acquisitionCost")), 10.0, 1e-9, "2,400 dollars for 240 customers");
+        assert!(money("cost") > 0.0 && money("relationship") > 0.0, "{found}");
+        let predicted = money("transaction") + money("relationship") - money("cost");
+        assert!((money("predicted") - predicted).abs() < 0.03 && (money("total") - predicted + 10.0).abs() < 0.03, "{found}");
+        assert_eq!(found["reasons"], json!(["no margin is configured: revenue is taken for it"]));
+        let costs = app.ask("{ valueModel(kind: ECONOMICS) { detail customers } }").await["valueModel"].clone();
+        assert_eq!((&costs["detail"]["referrals"], &costs["detail"]["warnings"]), (&json!(1), &json!([])));
 
         // What cannot be asked.
         for (input, field) in [("{asOf: \"2027-01-01T00:00:00Z\"}", "asOf"), ("{calibrationEnd: \"2026-06-02\"}", "calibrationEnd")] {
@@ -289,7 +336,7 @@ on_both! {
         }
         for arguments in ["(horizon: \"P0D\")", "(horizon: \"P51Y\")", "(discountRate: 1)", "(discountRate: -0.1)"] {
             let query = format!("{{ customers(first: 1) {{ nodes {{ clv{arguments} {{ basis }} }} }} }}");
-            let (_, body) = app.graphql(super::support::app::ADMIN_KEY, json!({"query": query})).await;
+            let (_, body) = app.graphql(ADMIN_KEY, json!({"query": query})).await;
             assert_eq!(body["errors"][0]["extensions"]["code"], "BAD_INPUT", "{arguments}: {body}");
         }
         // A page costs what one customer costs.
