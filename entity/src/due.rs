@@ -27,6 +27,9 @@ pub struct Model {
     pub error: Option<String>,
     /// Since when nobody tries any more.
     pub quarantined_at: Option<i64>,
+    /// When the events happened that were told of and are not counted yet, both included; unset: none were.
+    pub events_from: Option<i64>,
+    pub events_until: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

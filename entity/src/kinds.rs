@@ -212,5 +212,7 @@ stored_enum! {
         Rfm = 4,
         /// Usual gaps between orders, by category.
         Gaps = 5,
+        /// What winning and keeping customers costs, and what a first year brings.
+        Economics = 6,
     }
 }

@@ -21,8 +21,10 @@ pub struct Model {
     pub value: String,
     /// What stands behind it.
     pub detail: Json,
-    /// `transaction:…`, or `time`.
+    /// What it came of: `transaction:…`, `model:…`, `unmerge:…`, or `time`.
     pub cause: String,
+    /// What ended it: as `cause`, or `merge:…`. Null: it still holds.
+    pub ended: Option<String>,
     /// Of the models that it was computed with; null where none was.
     pub model_version: Option<i64>,
 }

@@ -31,6 +31,7 @@ mod sources;
 mod telemetry;
 mod test;
 mod value;
+mod worth;
 
 pub use commands::{Cli, run};
 pub use import::RowsRefused;

@@ -30,10 +30,11 @@ pub async fn run(settings: &Settings, check: bool) -> anyhow::Result<()> {
         bail!("rebuild only compares for now, and writes nothing: run `tributary rebuild --check`");
     }
     let rules = Rules::parse(&settings.identity_rules()?).context("the configured rules")?;
+    let value = Arc::new(settings.value_rules()?);
     let store = open_as_it_is(settings, Ids::system()).await?;
     let clock = Clock::System;
     let started = clock.now();
-    let counts = rebuild::check(&store, Arc::new(rules), &mut Lines).await?;
+    let counts = rebuild::check(&store, Arc::new(rules), (value, started), &mut Lines).await?;
     let millis = (clock.now().micros() - started.micros()) / 1_000;
     store.close().await;
     let summary = format!(

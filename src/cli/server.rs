@@ -9,7 +9,7 @@ use crate::ingest::Limits;
 use crate::pipeline::dispatch::Dispatcher;
 use crate::pipeline::queue::{self, Committers, Intake};
 use crate::pipeline::records::RecordsDoor;
-use crate::pipeline::refresh::Refresher;
+use crate::pipeline::refresh::{self, Refresher};
 use crate::pipeline::{Services, jobs};
 use crate::store::{self, DatabaseOptions, Store, in_background};
 use crate::worker::feed::{self, FeedLoops};
@@ -159,11 +159,14 @@ impl Server {
     pub async fn start(settings: &Settings, store: Store, clock: Clock) -> anyhow::Result<Self> {
         let preset = Some(settings.auth.admin_key.as_str()).filter(|key| !key.is_empty());
         let rules = RulesDirectory::new(settings.identity_rules()?)?;
-        let mut services = Services::open(store, clock, rules, preset).await?;
+        let mut services = Services::open(store, clock, rules, preset)
+            .await?
+            .valuing(settings.value_rules()?);
         let longest_token = Duration::from_secs(settings.auth.subject_token_seconds);
         let remembered = Duration::from_secs(settings.auth.remembered_seconds);
         services.keyring = services.keyring.with_longest_token(longest_token).remembering(remembered);
         services.sources = services.sources.remembering(remembered);
+        refresh::follow_rules(&services).await?;
         let (intake, committers) = queue::start(services.clone(), settings.ingest.committers, settings.ingest.queue_events);
         let readiness = Readiness::default();
         let sockets = Sockets::new(settings.sockets.options());

@@ -2,6 +2,7 @@
 //!
 //! The commented `config/default.toml` is the schema: a key is known if it stands there, and has the type it has there.
 
+use super::worth::{Churn, Lifecycle, Value as ValueSettings, Worth};
 use crate::feed::Retention;
 use crate::http::SocketOptions;
 use crate::store::backend_of;
@@ -32,6 +33,10 @@ pub struct Settings {
     pub graphql: Graphql,
     pub sockets: Sockets,
     pub worker: Worker,
+    pub value: ValueSettings,
+    pub lifecycle: Lifecycle,
+    pub churn: Churn,
+    pub worth: Worth,
     pub log: Log,
 }
 
@@ -220,6 +225,7 @@ fn overlay(
     };
     let value = match default {
         Value::Bool(..) => text.parse::<bool>().map(Value::from).map_err(|_| "true or false"),
+        Value::Num(_, default) if default.to_f64().is_some() => text.parse::<f64>().map(Value::from).map_err(|_| "a number"),
         Value::Num(..) => text.parse::<u64>().map(Value::from).map_err(|_| "a whole number"),
         Value::Array(..) => Ok(Value::from(
             text.split(',')
@@ -368,6 +374,9 @@ impl Settings {
         );
         if !is_bare && let Err(problem) = self.identity_rules() {
             problems.push(problem.to_string());
+        }
+        if let Err(found) = self.value_rules() {
+            problems.extend(found.0);
         }
         if let Err(problem) = backend_of(&self.database.url) {
             problems.push(format!("database.url {problem}"));

@@ -140,6 +140,29 @@ pub fn given_back(amount: Option<&Money>, currency: Currency, refunds: &[Refund]
     }
 }
 
+/// The same by the instants of the refunds, in their order: what each gives back beyond those before it. Together they are what
+/// `given_back` says.
+pub fn given_back_each(amount: Option<&Money>, currency: &Currency, refunds: &[Refund], prices: &Prices) -> Vec<(Instant, i64)> {
+    let Some(amount) = amount.filter(|amount| amount.amount_minor > 0) else {
+        return Vec::new();
+    };
+    let of_currency = |refund: &&Refund| refund.currency.as_ref().is_none_or(|of_refund| of_refund == currency);
+    let mut refunds: Vec<&Refund> = refunds.iter().filter(of_currency).collect();
+    refunds.sort_by_key(|refund| (refund.at, refund.event));
+    let mut each = Vec::new();
+    let (mut sum, mut before) = (Some(Decimal::ZERO), 0);
+    for refund in refunds {
+        sum = sum.and_then(|sum| sum.checked_add(refund.value(prices)?));
+        let whole = sum.and_then(|sum| Money::from_decimal(sum, currency.clone()).ok());
+        let back = whole.map_or(amount.amount_minor, |sum| sum.amount_minor.min(amount.amount_minor));
+        if back > before {
+            each.push((refund.at, back - before));
+            before = back;
+        }
+    }
+    each
+}
+
 impl Refund {
     /// What it gives back; `None` for all that is left, and for more than can be counted.
     fn value(&self, prices: &Prices) -> Option<Decimal> {
@@ -247,6 +270,49 @@ mod tests {
         assert_eq!(unknown.refunded(&[refund(Some(10), None)], &Prices::new()).amount_minor, 0);
         let owed = folded(&[report(1, 10, Some(-5), Some("EUR"))]);
         assert_eq!(owed.refunded(&[refund(Some(1), None)], &Prices::new()), euro(0));
+    }
+
+    #[test]
+    fn what_each_refund_gives_back_is_together_what_all_give_back() {
+        let order = folded(&[report(1, 10, Some(45), Some("EUR"))]);
+        let at = |at: i64, refund: Refund| Refund {
+            at: Instant::from_micros(at),
+            ..refund
+        };
+        let euros = Currency::stored("EUR".to_owned());
+        for (refunds, expected) in [
+            (vec![], vec![]),
+            (
+                vec![at(20, refund(Some(10), None)), at(12, refund(Some(5), Some("EUR")))],
+                vec![(12, 500), (20, 1000)],
+            ),
+            (
+                vec![
+                    at(20, refund(Some(30), None)),
+                    at(25, refund(Some(30), None)),
+                    at(30, refund(Some(1), None)),
+                ],
+                vec![(20, 3000), (25, 1500)],
+            ),
+            (
+                vec![
+                    at(20, refund(Some(10), Some("USD"))),
+                    at(25, refund(None, None)),
+                    at(30, refund(Some(1), None)),
+                ],
+                vec![(25, 4500)],
+            ),
+            (
+                vec![at(20, refund(Some(i64::MAX), None)), at(25, refund(Some(i64::MAX), None))],
+                vec![(20, 4500)],
+            ),
+        ] {
+            let each = given_back_each(order.money().as_ref(), &euros, &refunds, &Prices::new());
+            let told: Vec<(i64, i64)> = each.iter().map(|(at, back)| (at.micros(), *back)).collect();
+            assert_eq!(told, expected, "{refunds:?}");
+            let sum: i64 = each.iter().map(|(_, back)| back).sum();
+            assert_eq!(sum, order.refunded(&refunds, &Prices::new()).amount_minor);
+        }
     }
 
     #[test]

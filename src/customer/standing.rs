@@ -6,7 +6,7 @@
 //! changes what counts, and no row.
 
 use super::model::PurchaseKey;
-use super::order::{Prices, Refund, given_back};
+use super::order::{Prices, Refund, given_back, given_back_each};
 use crate::base::money::Currency;
 use crate::base::{CustomerId, Instant, Money};
 
@@ -34,6 +34,8 @@ pub struct Standing {
     pub counted: PurchaseKey,
     /// What was given back of the order, whoever told.
     pub refunded: Money,
+    /// The same by the instants of the refunds; empty where they were not handed in.
+    pub given_back: Vec<(Instant, i64)>,
 }
 
 /// Which of the reports of one order counts; `None` without reports.
@@ -41,7 +43,7 @@ pub fn standing(reports: &[Told]) -> Option<Standing> {
     let counted = reports
         .iter()
         .max_by_key(|told| (told.amount.is_some(), told.trust, told.told_at, told.key.record))?;
-    let given_back_by = |told: &Told| {
+    let words_of_order = |told: &Told| {
         let in_words_of_order = told.refunds.iter().cloned().map(|refund| Refund {
             currency: refund.currency.or_else(|| told.named.clone()),
             ..refund
@@ -49,14 +51,24 @@ pub fn standing(reports: &[Told]) -> Option<Standing> {
         let mut prices = counted.prices.clone();
         prices.extend(told.prices.clone());
         let refunds: Vec<Refund> = in_words_of_order.collect();
+        (refunds, prices)
+    };
+    let given_back_by = |told: &Told| {
+        let (refunds, prices) = words_of_order(told);
         given_back(counted.amount.as_ref(), counted.refunded.currency.clone(), &refunds, &prices)
     };
     let told_of_refunds = reports.iter().filter(|told| !told.refunds.is_empty());
     let refunded = told_of_refunds
-        .map(|told| (told.trust, given_back_by(told)))
-        .max_by_key(|(trust, back)| (*trust, back.amount_minor));
+        .map(|told| (told, given_back_by(told)))
+        // Two who tell of as much may tell of other instants: one of them stands, whoever is read first.
+        .max_by_key(|(told, back)| (told.trust, back.amount_minor, told.key.record));
+    let by_instant = refunded.as_ref().map(|(told, _)| {
+        let (refunds, prices) = words_of_order(told);
+        given_back_each(counted.amount.as_ref(), &counted.refunded.currency, &refunds, &prices)
+    });
     Some(Standing {
         counted: counted.key,
+        given_back: by_instant.unwrap_or_default(),
         refunded: refunded.map_or_else(|| counted.refunded.clone(), |(_, back)| back),
     })
 }

@@ -48,6 +48,22 @@ impl PurchaseSummary {
         all.next().filter(|_| all.next().is_none())
     }
 
+    /// Adds an order that counts up with the others.
+    pub(super) fn add(&mut self, placed_at: Option<Instant>, amount: Option<&Money>, refunded: i64) {
+        self.count += 1;
+        self.first_at = self.first_at.into_iter().chain(placed_at).min();
+        self.last_at = self.last_at.max(placed_at);
+        let Some(amount) = amount else {
+            self.unknown += 1;
+            return;
+        };
+        self.returned += i64::from(amount.amount_minor > 0 && refunded == amount.amount_minor);
+        let totals = self.totals.entry(amount.currency.clone()).or_default();
+        totals.count += 1;
+        totals.revenue += i128::from(amount.amount_minor);
+        totals.refunds += i128::from(refunded);
+    }
+
     /// The refund of an order that counts turns out to be another than its own record was told.
     pub(super) fn correct(&mut self, amount: &Money, told: &Money, standing: &Money) {
         if let Some(totals) = self.totals.get_mut(&amount.currency) {

@@ -19,6 +19,38 @@ pub struct Mark {
     pub class: DueClass,
 }
 
+/// Between two instants, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub from: Instant,
+    pub until: Instant,
+}
+
+impl Span {
+    /// Everything that ever happened.
+    pub const EVERYTHING: Self = Self {
+        // The years 1 to 9999, which instants are kept to.
+        from: Instant::from_micros(-62_135_596_800_000_000),
+        until: Instant::from_micros(253_402_300_799_999_999),
+    };
+
+    pub const fn at(instant: Instant) -> Self {
+        Self {
+            from: instant,
+            until: instant,
+        }
+    }
+
+    /// Both, and what lies between them.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            from: self.from.min(other.from),
+            until: self.until.max(other.until),
+        }
+    }
+}
+
 impl Mark {
     /// When a customer falls due by it.
     pub(super) fn due_at(&self, customer: CustomerId) -> Instant {
@@ -48,6 +80,8 @@ pub struct Due {
     pub due_at: Instant,
     /// The earliest change that was told of; `None`: only time has passed.
     pub marked_at: Option<Instant>,
+    /// When the events happened that were told of, or passed from one customer to another; `None`: none were.
+    pub events: Option<Span>,
 }
 
 impl Due {
@@ -56,11 +90,12 @@ impl Due {
         self.marked_at.unwrap_or(self.due_at)
     }
 
-    /// What a change comes of, for the log: the transaction that told of it, or time.
+    /// What a change comes of, for the log: the transaction that told of it, other models in force, or time.
     pub fn cause(&self) -> String {
-        match self.marked_at {
-            Some(_) => format!("transaction:{}", self.mark),
-            None => "time".to_owned(),
+        match (self.marked_at, model_of_mark(self.mark)) {
+            (Some(_), Some(version)) => format!("model:{version}"),
+            (Some(_), None) => format!("transaction:{}", self.mark),
+            (None, _) => "time".to_owned(),
         }
     }
 }
@@ -88,6 +123,25 @@ pub struct Backlog {
     pub oldest_live: Option<Instant>,
 }
 
+/// Of a mark that is no transaction's.
+const CUSTOM: u8 = 0x80;
+
+/// A mark that a version of models made, as fresh as the id it is made of. It keeps the version, which is what a change then comes of.
+pub fn mark_of_model(version: i64, fresh: Uuid) -> Uuid {
+    let mut bytes = fresh.into_bytes();
+    bytes[..6].copy_from_slice(&version.to_be_bytes()[2..]);
+    bytes[6] = (bytes[6] & 0x0f) | CUSTOM;
+    Uuid::from_bytes(bytes)
+}
+
+/// The version that made a mark; `None`: something else did.
+fn model_of_mark(mark: Uuid) -> Option<i64> {
+    let bytes = mark.into_bytes();
+    let mut version = [0; 8];
+    version[2..].copy_from_slice(&bytes[..6]);
+    (bytes[6] & 0xf0 == CUSTOM).then_some(i64::from_be_bytes(version))
+}
+
 /// When a customer whose refresh failed `attempts` times is tried again; `None`: not before somebody says so.
 pub fn next_attempt(attempts: i64, now: Instant) -> Option<Instant> {
     retry::next_attempt(attempts, ATTEMPTS, now)
@@ -108,5 +162,17 @@ mod tests {
         assert_eq!(mark(DueClass::Live).due_at(last).micros(), 7);
         assert_eq!(mark(DueClass::Bulk).due_at(first).micros(), 7);
         assert_eq!(mark(DueClass::Bulk).due_at(last).micros(), 7 + 2_000_000 * 255 / 256);
+    }
+
+    #[test]
+    fn a_mark_of_models_says_so_and_is_as_fresh_as_any() {
+        let fresh = [
+            Uuid::from_u128(0x0199_0000_0000_7abc_8def_0000_0000_0001),
+            Uuid::from_u128(0x0199_0000_0000_7abd_8def_0000_0000_0001),
+        ];
+        let marks = fresh.map(|fresh| mark_of_model(300, fresh));
+        assert_ne!(marks[0], marks[1]);
+        assert_eq!(marks.map(model_of_mark), [Some(300); 2]);
+        assert_eq!(fresh.map(model_of_mark), [None; 2]);
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Rows are locked in the order of customers' ids, and by whoever has to lock customers after those.
 
-use super::{Backlog, Claim, Due, Mark};
+use super::{Backlog, Claim, Due, Mark, Span};
 use crate::base::{CustomerId, Instant};
 use crate::store::{Rows, StoreError, any_of, ids_value};
 use entity::DueClass;
 use sea_orm::{ActiveEnum as _, ConnectionTrait, DatabaseTransaction, DbBackend, FromQueryResult, Statement, Value};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -19,15 +19,33 @@ fn free(n: usize) -> String {
 /// Makes customers due, in the transaction that changes something about them. Whoever is due already and in nobody's hands costs no write:
 /// on PostgreSQL the row is locked all the same, so that nobody takes it before the change is committed.
 pub async fn mark(tx: &DatabaseTransaction, customers: &BTreeSet<CustomerId>, mark: Mark) -> Result<(), StoreError> {
+    let customers = customers.iter().map(|customer| (*customer, None)).collect();
+    mark_with_events(tx, &customers, mark).await
+}
+
+/// The same, saying of whom events were told, and when these happened: only what they touch is counted again.
+pub async fn mark_with_events(
+    tx: &DatabaseTransaction,
+    customers: &BTreeMap<CustomerId, Option<Span>>,
+    mark: Mark,
+) -> Result<(), StoreError> {
     let count = customers.len();
+    let ids = || customers.keys().copied();
+    let bound = |of: fn(&Span) -> Instant| {
+        customers
+            .values()
+            .map(move |span| span.as_ref().map(|span| of(span).micros()))
+    };
     Rows::new()
-        .id("customer_id", customers.iter().map(|customer| customer.0))
-        .int("due_at", customers.iter().map(|customer| mark.due_at(*customer).micros()))
+        .id("customer_id", ids().map(|customer| customer.0))
+        .int("due_at", ids().map(|customer| mark.due_at(customer).micros()))
         .int("marked_at", std::iter::repeat_n(mark.at.micros(), count))
         .id("mark", std::iter::repeat_n(mark.by, count))
         .small("class", std::iter::repeat_n(mark.class.to_value(), count))
         .int("fence", std::iter::repeat_n(0, count))
         .int("attempts", std::iter::repeat_n(0, count))
+        .optional_int("events_from", bound(|span| span.from))
+        .optional_int("events_until", bound(|span| span.until))
         .insert(
             tx,
             "due",
@@ -35,13 +53,23 @@ pub async fn mark(tx: &DatabaseTransaction, customers: &BTreeSet<CustomerId>, ma
                  due_at = CASE WHEN due.due_at < excluded.due_at THEN due.due_at ELSE excluded.due_at END,
                  marked_at = CASE WHEN due.marked_at < excluded.marked_at THEN due.marked_at ELSE excluded.marked_at END,
                  mark = excluded.mark,
-                 class = CASE WHEN due.class < excluded.class THEN due.class ELSE excluded.class END
+                 class = CASE WHEN due.class < excluded.class THEN due.class ELSE excluded.class END,
+                 events_from = CASE WHEN excluded.events_from IS NULL OR due.events_from <= excluded.events_from
+                     THEN due.events_from ELSE excluded.events_from END,
+                 events_until = CASE WHEN excluded.events_until IS NULL OR due.events_until >= excluded.events_until
+                     THEN due.events_until ELSE excluded.events_until END
              WHERE due.claimed_until IS NOT NULL OR due.marked_at IS NULL OR due.marked_at > excluded.marked_at
-                OR due.due_at > excluded.due_at OR due.class > excluded.class",
+                OR due.due_at > excluded.due_at OR due.class > excluded.class
+                OR (excluded.events_from IS NOT NULL AND (due.events_from IS NULL
+                    OR due.events_from > excluded.events_from OR due.events_until < excluded.events_until))",
         )
         .await?;
     Ok(())
 }
+
+/// Of a customer of `v`: whether events were told of that nobody has counted yet.
+pub const IS_TOLD_OF_EVENTS: &str =
+    "EXISTS (SELECT 1 FROM due d WHERE d.customer_id = v.customer_id AND d.events_from IS NOT NULL)";
 
 /// Whether anybody is due whom nobody has taken.
 pub async fn is_any(db: &impl ConnectionTrait, now: Instant) -> Result<bool, StoreError> {
@@ -94,6 +122,8 @@ struct Held {
     mark: Uuid,
     due_at: i64,
     marked_at: Option<i64>,
+    events_from: Option<i64>,
+    events_until: Option<i64>,
 }
 
 /// Of some claims, those that still stand, as the rows are now. Read under the customers' locks, and before anything about them.
@@ -101,7 +131,7 @@ pub async fn held(db: &impl ConnectionTrait, claims: &[Claim]) -> Result<Vec<Due
     let backend = db.get_database_backend();
     let (relation, values) = claimed(backend, claims.iter().map(|claim| (claim.customer, claim.fence)));
     let sql = format!(
-        "SELECT d.customer_id, d.fence, d.mark, d.due_at, d.marked_at FROM {relation}
+        "SELECT d.customer_id, d.fence, d.mark, d.due_at, d.marked_at, d.events_from, d.events_until FROM {relation}
          JOIN due d ON d.customer_id = v.customer_id AND d.fence = v.fence
          WHERE d.claimed_until IS NOT NULL ORDER BY d.customer_id"
     );
@@ -112,6 +142,10 @@ pub async fn held(db: &impl ConnectionTrait, claims: &[Claim]) -> Result<Vec<Due
         mark: row.mark,
         due_at: Instant::from_micros(row.due_at),
         marked_at: row.marked_at.map(Instant::from_micros),
+        events: row.events_from.zip(row.events_until).map(|(from, until)| Span {
+            from: Instant::from_micros(from),
+            until: Instant::from_micros(until),
+        }),
     };
     Ok(rows.all(db).await?.into_iter().map(due).collect())
 }
@@ -161,6 +195,8 @@ pub async fn finish(tx: &DatabaseTransaction, done: &[(Due, Option<Instant>)], n
         "UPDATE due SET due_at = CASE WHEN mark = v.read THEN v.next_at ELSE ${n} END,
                 marked_at = CASE WHEN mark = v.read THEN NULL ELSE ${n} END,
                 class = CASE WHEN mark = v.read THEN {} ELSE class END,
+                events_from = CASE WHEN mark = v.read THEN NULL ELSE events_from END,
+                events_until = CASE WHEN mark = v.read THEN NULL ELSE events_until END,
                 claimed_until = NULL, attempts = 0, error = NULL
          FROM {relation} WHERE customer_id = v.id AND fence = v.held",
         DueClass::Bulk.to_value()
@@ -202,6 +238,22 @@ pub async fn marked_among(
         any_of(backend, "customer_id", 1)
     );
     let values = [ids_value(backend, customers.map(|customer| customer.0))];
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    rows.iter().map(|row| Ok(CustomerId(row.try_get_by_index(0)?))).collect()
+}
+
+/// Of these customers, those of whom something was told, or whose time has come, and nobody has looked: what is stored of them is old.
+pub async fn outdated_among(
+    db: &impl ConnectionTrait,
+    customers: impl Iterator<Item = CustomerId>,
+    now: Instant,
+) -> Result<HashSet<CustomerId>, StoreError> {
+    let backend = db.get_database_backend();
+    let sql = format!(
+        "SELECT customer_id FROM due WHERE {} AND (marked_at IS NOT NULL OR due_at <= $2)",
+        any_of(backend, "customer_id", 1)
+    );
+    let values = [ids_value(backend, customers.map(|customer| customer.0)), now.micros().into()];
     let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     rows.iter().map(|row| Ok(CustomerId(row.try_get_by_index(0)?))).collect()
 }

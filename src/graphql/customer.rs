@@ -1,9 +1,13 @@
 //! The customer: one view over all records.
 
+use super::classes::{self, Churn, EarlyWarningNode, Rfm};
+use super::clv::{self, LifetimeValue};
 use super::connection::{Connection, page};
 use super::consent::{self, ConsentChangeNode, ConsentNode, ConsentState};
 use super::decision::DecisionNode;
+use super::duration::Duration;
 use super::error;
+use super::facts::{self, CustomerFacts};
 use super::kinds::{Channel, EventKind, TimeOrder};
 use super::loaders::{ConsentHistoryOf, HistoryOf, IdentifiersOf, RecordsOf, SeenOf, SummaryOf, TimelineOf, ask, ask_many};
 use super::node_id::NodeId;
@@ -259,6 +263,46 @@ impl CustomerNode {
     async fn purchase_summary(&self, ctx: &Context<'_>) -> Result<PurchaseSummaryNode> {
         let summary = ask(ctx, SummaryOf(self.0.id)).await?;
         Ok(PurchaseSummaryNode(summary.unwrap_or_default()))
+    }
+
+    /// What they are worth over a time to come, by the models in force.
+    async fn clv(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How far ahead, from now; at most 50 years.", default_with = "Duration::years(5)")] horizon: Duration,
+        #[graphql(desc = "What waiting for a year costs, from 0 to below 1; null: as it is configured.")] discount_rate: Option<
+            f64,
+        >,
+    ) -> Result<LifetimeValue> {
+        clv::clv(ctx, self.0.id, horizon, discount_rate).await
+    }
+
+    /// Recency, frequency and money, with the class that follows from them. It is null without a purchase, while the amount of none is known,
+    /// while no version of the models is published, and until the refresh has looked.
+    async fn rfm(&self, ctx: &Context<'_>) -> Option<Result<Rfm>> {
+        classes::rfm(ctx, self.0.id).await.transpose()
+    }
+
+    /// How likely they are to stay away, and what speaks for it.
+    async fn churn(&self, ctx: &Context<'_>) -> Result<Churn> {
+        classes::churn(ctx, self.0.id).await
+    }
+
+    /// What calls for attention now, the oldest first.
+    async fn warnings(&self, ctx: &Context<'_>) -> Result<Vec<EarlyWarningNode>> {
+        classes::warnings(ctx, self.0.id).await
+    }
+
+    /// What they bought, gave back and did besides, in the reporting currency: what their value is computed from.
+    async fn facts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "As of which instant: what is known today of what had happened until then. By default now; never later."
+        )]
+        as_of: Option<DateTime>,
+    ) -> Result<CustomerFacts> {
+        facts::facts(ctx, self.0.id, as_of).await
     }
 
     /// Whether they may be spoken to: one for each purpose and channel that any of their records answered.

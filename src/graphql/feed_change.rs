@@ -45,6 +45,8 @@ impl ChangeNode {
                 let id = PurchaseId(body.entity);
                 ("Purchase", of(NodeId::Purchase(PurchaseKey { record, id })))
             }
+            // Of what is measured of everybody, the models.
+            entity::Topic::Metric if body.customer.is_none() => ("ValueModel", body.entity.into()),
             // A question that a customer answered belongs to the customer.
             entity::Topic::Customer | entity::Topic::Consent | entity::Topic::Metric => {
                 ("Customer", of(NodeId::Customer(CustomerId(body.entity))))

@@ -277,3 +277,42 @@ pub enum Topic {
     /// A case of a customer's service.
     Service,
 }
+
+/// What was fitted to the purchases of all customers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "entity::ValueModelKind")]
+pub enum ValueModelKind {
+    /// When customers buy, until they stop: BG/NBD. Nobody stops after their first purchase.
+    BgNbd,
+    /// The same, and customers can also stop after their first purchase: MBG/NBD.
+    MbgNbd,
+    /// How much they spend on a day on which they buy: Gamma-Gamma.
+    GammaGamma,
+    /// The cuts by which recency, frequency and money are scored.
+    Rfm,
+    /// The usual gaps between orders, by category.
+    Gaps,
+    /// What winning and keeping customers costs, and what a first year brings.
+    Economics,
+}
+
+/// A model of buying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "crate::value::Family")]
+pub enum BuyingFamily {
+    /// Nobody stops after their first purchase.
+    BgNbd,
+    /// Customers can also stop after their first purchase.
+    MbgNbd,
+}
+
+/// What a lifetime value tells the future by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum ClvBasis {
+    /// A model that was fitted to all customers' purchases: when they buy, until they stop.
+    BtydModel,
+    /// The configured retention: purchases go on as they were, and a part of the customers stays every year.
+    RetentionForm,
+    /// Nothing: there is no purchase, or neither a model nor a retention.
+    None,
+}

@@ -14,11 +14,13 @@ use crate::job::{self, Job};
 use crate::pipeline::Services;
 use crate::pipeline::timeline::{self, Asked, Entry};
 use crate::pipeline::view::View;
+use crate::pipeline::worth;
 use crate::store::walk::{Place, Window};
 use crate::store::{Store, StoreError};
+use crate::value::{self, Known, metric_store};
 use async_graphql::dataloader::Loader;
 use async_graphql::{Context, Result};
-use entity::{DataClass, identifier, identity_decision, source};
+use entity::{DataClass, identifier, identity_decision, metric_change, source};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,6 +28,7 @@ use uuid::Uuid;
 
 /// Answers questions from the database.
 pub struct Questions {
+    services: Services,
     store: Store,
     sources: SourceDirectory,
     /// Records of customers that some question has loaded: nearly every other one begins with them.
@@ -48,6 +51,7 @@ impl Members {
 impl Questions {
     pub fn new(services: &Services) -> Self {
         Self {
+            services: services.clone(),
             store: services.store.clone(),
             sources: services.sources.clone(),
             members: Mutex::default(),
@@ -159,6 +163,10 @@ pub fn forget(ctx: &Context<'_>) -> Result<()> {
     loaders.clear::<TimelineOf>();
     loaders.clear::<StandingOf>();
     loaders.clear::<SummaryOf>();
+    loaders.clear::<WorthOf>();
+    loaders.clear::<InForce>();
+    loaders.clear::<MetricsOf>();
+    loaders.clear::<KnownOf>();
     loaders.clear::<LinesOf>();
     loaders.clear::<ProductOf>();
     loaders.clear::<DecisionOf>();
@@ -201,6 +209,18 @@ pub struct StandingOf(pub PurchaseKey);
 /// What did this customer buy, added up?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SummaryOf(pub CustomerId);
+/// What is stored of this customer, as far as worth asks for it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorthOf(pub CustomerId);
+/// What are values computed with?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InForce;
+/// What discrete measures hold of this customer?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MetricsOf(pub CustomerId);
+/// What is known of this customer that value is computed from?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KnownOf(pub CustomerId);
 /// What was bought in this purchase?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinesOf(pub PurchaseKey);
@@ -380,6 +400,61 @@ impl Loader<SummaryOf> for Questions {
         Ok(summaries
             .into_iter()
             .map(|(customer, summary)| (SummaryOf(customer), summary))
+            .collect())
+    }
+}
+
+impl Loader<WorthOf> for Questions {
+    type Value = worth::Standing;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[WorthOf]) -> Answers<WorthOf, worth::Standing> {
+        let asked: Vec<CustomerId> = keys.iter().map(|key| key.0).collect();
+        let standings = worth::standings(&self.services, &asked).await?;
+        Ok(standings
+            .into_iter()
+            .map(|(customer, standing)| (WorthOf(customer), standing))
+            .collect())
+    }
+}
+
+impl Loader<InForce> for Questions {
+    type Value = worth::InForce;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, _: &[InForce]) -> Answers<InForce, worth::InForce> {
+        Ok(HashMap::from([(InForce, worth::in_force(&self.services).await?)]))
+    }
+}
+
+impl Loader<MetricsOf> for Questions {
+    type Value = Arc<Vec<metric_change::Model>>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[MetricsOf]) -> Answers<MetricsOf, Arc<Vec<metric_change::Model>>> {
+        let asked: Vec<CustomerId> = keys.iter().map(|key| key.0).collect();
+        let mut held: HashMap<CustomerId, Vec<metric_change::Model>> = HashMap::new();
+        for row in metric_store::open(self.store.reader(), &asked).await? {
+            held.entry(CustomerId(row.customer_id)).or_default().push(row);
+        }
+        Ok(held
+            .into_iter()
+            .map(|(customer, rows)| (MetricsOf(customer), Arc::new(rows)))
+            .collect())
+    }
+}
+
+impl Loader<KnownOf> for Questions {
+    type Value = Arc<Known>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[KnownOf]) -> Answers<KnownOf, Arc<Known>> {
+        let asked: Vec<CustomerId> = keys.iter().map(|key| key.0).collect();
+        let reporting = self.services.reporting().await?;
+        let known = value::load::known(self.store.reader(), &reporting, &asked).await?;
+        Ok(known
+            .into_iter()
+            .map(|(customer, known)| (KnownOf(customer), Arc::new(known)))
             .collect())
     }
 }

@@ -5,15 +5,19 @@
 
 mod batching;
 mod catalogue;
+mod classes;
 mod classify;
+mod clv;
 mod connection;
 mod consent;
 mod customer;
 mod customers;
 mod decision;
+mod duration;
 mod erasure;
 mod error;
 pub mod execute;
+mod facts;
 mod feed;
 mod feed_change;
 mod feed_customer;
@@ -25,6 +29,7 @@ mod job;
 mod kinds;
 mod limits;
 mod loaders;
+mod movement;
 mod mutation;
 mod node_id;
 mod own;
@@ -41,6 +46,7 @@ mod shared;
 mod subscription;
 mod timeline;
 mod traits;
+mod value_model;
 mod view;
 
 pub use execute::{Answer, Door, Emission, GraphqlOptions, RequestBody};

@@ -15,6 +15,7 @@ use super::record::SourceNode;
 use super::refresh::Redriving;
 use super::rules::Ruling;
 use super::scalars::DateTime;
+use super::value_model::Modelling;
 use super::{principal, services};
 use crate::access::{self, AccessError, NewKey, Scope};
 use crate::ingest::source::{self, NewSource, SourceChange, SourceError, SourceWithKey};
@@ -155,6 +156,7 @@ pub struct Mutation(
     Erasing,
     Cancelling,
     Redriving,
+    Modelling,
 );
 
 /// Mutations of sources and keys.

@@ -9,14 +9,16 @@ use super::decision::{DecisionNode, HeldItemNode, PathNode};
 use super::feed::{self, ChangeBatch, ChangeFilter, FeedBounds, FeedStart};
 use super::guard::{Needs, OfSubject};
 use super::job::JobNode;
-use super::kinds::{IdentifierKind, JobState};
+use super::kinds::{IdentifierKind, JobState, ValueModelKind};
 use super::loaders::{CustomerOf, DecisionOf, JobOf, ProductOf, RecordOf, SourceOf, ask};
+use super::movement::{self, LifecycleFunnel, RfmMatrix};
 use super::node_id::{self, NodeId};
 use super::record::{RecordNode, SourceNode};
 use super::refresh::RefreshFailureNode;
 use super::rules::{self, IdentityRules, IdentityRulesInput, IdentitySimulation};
 use super::scalars::DateTime;
 use super::timeline::{EventNode, ProductNode, PurchaseNode};
+use super::value_model::{self, ValueModelNode};
 use super::{error, personal, principal, services, view};
 use crate::access::{self, Principal, Scope, Subject};
 use crate::base::paging::Slice;
@@ -248,6 +250,40 @@ impl Query {
             Ok(explanation.map(PathNode))
         };
         found.await.transpose()
+    }
+
+    /// A model of what customers are worth; null when there is no such version, or nothing is published.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn value_model(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What was fitted.", default_with = "ValueModelKind::BgNbd")] kind: ValueModelKind,
+        #[graphql(desc = "Of which version; null: of the one in force.")] version: Option<i64>,
+    ) -> Option<Result<ValueModelNode>> {
+        value_model::model(ctx, kind, version).await.transpose()
+    }
+
+    /// How all customers spread over the eight classes of recency, frequency and money, and how they moved since an instant. A sum over
+    /// everybody: for reports.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn rfm_matrix(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Since when movement is asked for; null: it is not.")] since: Option<DateTime>,
+    ) -> Result<RfmMatrix> {
+        movement::rfm_matrix(ctx, since.map(|since| since.0)).await
+    }
+
+    /// How all customers spread over the stages of the life cycle at two instants, and how they moved in between. A sum over everybody: for
+    /// reports.
+    #[graphql(guard = "Needs(Scope::Read)")]
+    async fn lifecycle_funnel(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The earlier instant.")] from: DateTime,
+        #[graphql(desc = "The later instant; null: now.")] to: Option<DateTime>,
+    ) -> Result<LifecycleFunnel> {
+        movement::lifecycle_funnel(ctx, from.0, to.map(|to| to.0)).await
     }
 
     /// A background job; null when there is none with this id.

@@ -14,7 +14,7 @@ pub mod item;
 pub mod json;
 pub mod message;
 pub mod prune;
-mod reserved;
+pub mod reserved;
 pub mod segment;
 pub mod source;
 pub mod store;

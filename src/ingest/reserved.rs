@@ -18,19 +18,36 @@ use serde_json::{Map, Value};
 
 type Properties = Map<String, Value>;
 
+pub const REFERRAL_CONVERTED: &str = "Referral Converted";
+pub const REVIEW_SUBMITTED: &str = "Review Submitted";
+pub const SURVEY_ANSWERED: &str = "Survey Answered";
+pub const SUBSCRIPTION_STARTED: &str = "Subscription Started";
+pub const SUBSCRIPTION_RENEWED: &str = "Subscription Renewed";
+pub const SUBSCRIPTION_CANCELLED: &str = "Subscription Cancelled";
+
+/// All of them.
+pub const RESERVED: [&str; 6] = [
+    REFERRAL_CONVERTED,
+    REVIEW_SUBMITTED,
+    SURVEY_ANSWERED,
+    SUBSCRIPTION_STARTED,
+    SUBSCRIPTION_RENEWED,
+    SUBSCRIPTION_CANCELLED,
+];
+
 /// Whether a track event of this name carries what it must; any other name may carry anything.
 pub(super) fn check(name: &str, properties: &Properties) -> Result<(), Refusal> {
     match name {
-        "Referral Converted" => {
+        REFERRAL_CONVERTED => {
             texts(properties, &["referred", "order_id", "program"])?;
             flags(properties, &["verified"])
         }
-        "Review Submitted" => {
+        REVIEW_SUBMITTED => {
             whole_between(name, properties, "rating", 1, 5)?;
             texts(properties, &["product_id", "order_id", "title", "text"])?;
             flags(properties, &["verified"])
         }
-        "Survey Answered" => {
+        SURVEY_ANSWERED => {
             let kind = needs_text(name, properties, "kind")?;
             let (least, most) = match kind.to_ascii_uppercase().as_str() {
                 "NPS" => (0, 10),
@@ -41,7 +58,7 @@ pub(super) fn check(name: &str, properties: &Properties) -> Result<(), Refusal> 
             whole_between(name, properties, "score", least, most)?;
             texts(properties, &["touchpoint", "invitation_id", "survey_id", "comment"])
         }
-        "Subscription Started" | "Subscription Renewed" | "Subscription Cancelled" => {
+        SUBSCRIPTION_STARTED | SUBSCRIPTION_RENEWED | SUBSCRIPTION_CANCELLED => {
             texts(properties, &["subscription_id", "plan", "reason"])?;
             flags(properties, &["auto_renew"])?;
             instants(properties, &["period_start", "period_end"])?;

@@ -1,6 +1,6 @@
 //! Which background jobs there are: a line for each kind, with the verb that does it, and whether it may be taken back.
 
-use super::{Services, erase, refresh, rules};
+use super::{Services, erase, models, refresh, rules};
 use crate::access::{Actor, record_deed};
 use crate::base::{JobId, Kind};
 use crate::feed::TransactionId;
@@ -15,6 +15,7 @@ pub fn runner(services: &Services) -> Runner {
         .on(rules::JOB_KIND, with(services, rules::place_everybody_again))
         .on(erase::JOB_KIND, with(services, erase::carry_through))
         .on(refresh::JOB_KIND, with(services, refresh::mark_buyers))
+        .on(models::JOB_KIND, with(services, models::fit))
 }
 
 /// Why a job was not taken back.

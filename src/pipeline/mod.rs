@@ -22,6 +22,7 @@ pub mod intake;
 pub mod jobs;
 pub mod lists;
 pub mod mend;
+pub mod models;
 pub mod preview;
 pub mod queue;
 pub mod rebuild;
@@ -33,5 +34,6 @@ mod services;
 pub mod timeline;
 pub mod unify;
 pub mod view;
+pub mod worth;
 
 pub use services::Services;

@@ -9,6 +9,8 @@ use crate::identity::RulesDirectory;
 use crate::ingest::{Catalogue, SourceDirectory};
 use crate::job::Nudge;
 use crate::store::{Store, StoreError};
+use crate::value::models::Versions;
+use crate::value::reporting::{Reporting, Settled};
 use crate::value::rules::ValueRules;
 use std::sync::Arc;
 
@@ -31,6 +33,10 @@ pub struct Services {
     pub refresh: Wake,
     /// How value is computed here.
     pub value: Arc<ValueRules>,
+    /// The models in force.
+    pub models: Versions,
+    /// The reporting currency, once it is settled.
+    pub settled: Settled,
 }
 
 impl Services {
@@ -46,9 +52,23 @@ impl Services {
             jobs: Nudge::default(),
             refresh: Wake::default(),
             value: Arc::default(),
+            models: Versions::default(),
+            settled: Settled::default(),
             clock,
             store,
         })
+    }
+
+    /// With another way of computing value than by default.
+    #[must_use]
+    pub fn valuing(mut self, rules: ValueRules) -> Self {
+        self.value = Arc::new(rules);
+        self
+    }
+
+    /// How value is computed, the reporting currency settled where anybody bought something. Never within a transaction: it may write.
+    pub async fn reporting(&self) -> Result<Reporting, StoreError> {
+        self.settled.reporting(&self.store, &self.value).await
     }
 
     pub fn now(&self) -> Instant {

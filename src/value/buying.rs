@@ -93,6 +93,17 @@ impl Buying {
         )
     }
 
+    /// The probability that somebody with this history is still a customer in the time `horizon` after the end of the observation.
+    ///
+    /// Alive with the probability p to stop, they stay with (1 + p w)^-k, w = horizon / (alpha + T), on average over their rate. One less
+    /// that, averaged over p from Beta(a, b), is a / (a + b) times the mean of (1 - (1 + p w)^-k) / p over Beta(a + 1, b).
+    pub fn probability_alive_after(&self, history: &History, horizon: f64) -> f64 {
+        let b = self.b + self.family.survived(history.repeats());
+        let k = self.r + f64::from(history.repeats());
+        let gone = self.a / (self.a + b) * mean_purchases(self.a + 1.0, b, k, horizon / (self.alpha + history.age()));
+        self.probability_alive(history) * (1.0 - gone).clamp(0.0, 1.0)
+    }
+
     /// Purchases of a new customer, the first one left out, in the time `horizon` after it.
     pub fn expected_of_a_new_customer(&self, horizon: f64) -> f64 {
         self.expected_purchases(&History::NEW, horizon)
@@ -132,6 +143,37 @@ mod tests {
         assert_eq!(bg.probability_alive(&after(500.0)), 1.0);
         assert!((mbg.probability_alive(&after(0.0)) - 1.6 / 2.5).abs() < 1e-15);
         assert!(mbg.probability_alive(&after(500.0)) < 0.2);
+    }
+
+    #[test]
+    fn who_stays_is_what_purchases_to_come_grow_by() {
+        // The integral of (1 + p w)^-k p^(a-1) (1-p)^(b-1) by the midpoint rule, in p = u^2 so that nothing is steep.
+        for (family, history) in [
+            (Family::BgNbd, History::new(3, 20.0, 30.0).unwrap()),
+            (Family::MbgNbd, History::new(0, 0.0, 30.0).unwrap()),
+        ] {
+            let model = Buying::new(family, [0.5, 6.0, 0.9, 1.6]);
+            let (b, k) = (1.6 + family.survived(history.repeats()), 0.5 + f64::from(history.repeats()));
+            let w = 52.0 / 36.0;
+            let (mut kept, mut all) = (0.0, 0.0);
+            for i in 0..1_000_000_u32 {
+                let u = (f64::from(i) + 0.5) / 1e6;
+                let p = u * u;
+                let weight = p.powf(0.9 - 1.0) * (1.0 - p).powf(b - 1.0) * 2.0 * u;
+                all += weight;
+                kept += weight * (1.0 + p * w).powf(-k);
+            }
+            let expected = model.probability_alive(&history) * kept / all;
+            let found = model.probability_alive_after(&history, 52.0);
+            assert!(
+                (found / expected - 1.0).abs() < 1e-6,
+                "{family:?}: {found}, expected {expected}"
+            );
+            assert_eq!(
+                model.probability_alive_after(&history, 0.0),
+                model.probability_alive(&history)
+            );
+        }
     }
 
     #[test]

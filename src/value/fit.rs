@@ -2,7 +2,7 @@
 
 use super::buying::{Buying, Family};
 use super::history::{History, Spend};
-use super::likelihood::Histories;
+use super::likelihood::{Histories, Tally};
 use super::maximise::{Summit, maximise};
 use super::spending::{Spending, Spends};
 use std::fmt;
@@ -131,17 +131,24 @@ impl fmt::Display for Warning {
 
 /// Fits a model of buying. Times of all histories are in one unit, and so is alpha.
 pub fn fit_buying(family: Family, histories: &[History]) -> Result<FittedBuying, Unfit> {
-    let all = collected(histories)?;
-    Ok(fit_collected(family, &all, histories))
+    let all = usable(Histories::collect(histories))?;
+    Ok(fit_collected(family, &all))
 }
 
 /// Fits every family to the same histories; the histories are sorted and counted once.
 pub fn fit_all(histories: &[History]) -> Result<Vec<FittedBuying>, Unfit> {
-    let all = collected(histories)?;
-    Ok(Family::ALL
-        .into_iter()
-        .map(|family| fit_collected(family, &all, histories))
-        .collect())
+    fit_histories(Histories::collect(histories))
+}
+
+/// The same to histories that were counted already.
+pub fn fit_tally(tally: &Tally) -> Result<Vec<FittedBuying>, Unfit> {
+    fit_histories(Histories::of(tally))
+}
+
+fn fit_histories(all: Histories) -> Result<Vec<FittedBuying>, Unfit> {
+    let all = usable(all)?;
+    let fits = Family::ALL.into_iter().map(|family| fit_collected(family, &all));
+    Ok(fits.collect())
 }
 
 /// The likeliest of those that converged. All have the same number of parameters, so likelihood alone decides.
@@ -150,9 +157,8 @@ pub fn likeliest<'a>(fits: impl IntoIterator<Item = &'a FittedBuying>) -> Option
     converged.max_by(|one, other| one.fit.log_likelihood.total_cmp(&other.fit.log_likelihood))
 }
 
-fn collected(histories: &[History]) -> Result<Histories, Unfit> {
-    let all = Histories::collect(histories);
-    if histories.is_empty() {
+fn usable(all: Histories) -> Result<Histories, Unfit> {
+    if all.different == 0 {
         return Err(Unfit::NoCustomer);
     }
     if all.longest <= 0.0 {
@@ -164,7 +170,7 @@ fn collected(histories: &[History]) -> Result<Histories, Unfit> {
     Ok(all)
 }
 
-fn fit_collected(family: Family, all: &Histories, histories: &[History]) -> FittedBuying {
+fn fit_collected(family: Family, all: &Histories) -> FittedBuying {
     // Alpha is measured by the longest age, so that the unit of time does not matter.
     let unit = all.longest;
     let climb = |start: [f64; 4], data: &Histories| {
@@ -184,15 +190,16 @@ fn fit_collected(family: Family, all: &Histories, histories: &[History]) -> Fitt
     parameters[1] *= unit;
     let mut fit = described(&summit, parameters, ["r", "alpha", "a", "b"]);
     fit.log_likelihood = summit.value;
-    fit.customers = histories.len();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of customers")]
+    let (customers, repeaters) = (all.customers as usize, all.repeaters as usize);
+    fit.customers = customers;
     fit.different = all.different;
-    let repeaters = histories.iter().filter(|history| history.repeats() > 0).count();
     if repeaters < FEW {
         fit.warnings.push(Warning::Few { customers: repeaters });
     }
-    if family == Family::BgNbd && repeaters < histories.len() {
+    if family == Family::BgNbd && repeaters < customers {
         fit.warnings.push(Warning::OneTimeBuyersAlive {
-            customers: histories.len() - repeaters,
+            customers: customers - repeaters,
         });
     }
     let model = Buying::new(family, parameters);

@@ -18,6 +18,8 @@ pub(super) struct Histories {
     /// By ascending number of repeats.
     groups: Vec<Group>,
     pub customers: f64,
+    /// Customers with a repeat purchase.
+    pub repeaters: f64,
     pub different: usize,
     /// The longest age; times are measured by it, so that parameters start within reach.
     pub longest: f64,
@@ -46,14 +48,36 @@ struct Sums {
     spread: f64,
 }
 
+/// How many customers have which history: all that a fit needs of any number of customers.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(HashMap<(u32, u64, u64), f64>);
+
+impl Tally {
+    pub fn add(&mut self, history: &History) {
+        let key = (history.repeats(), history.recency().to_bits(), history.age().to_bits());
+        *self.0.entry(key).or_insert(0.0) += 1.0;
+    }
+
+    /// Each history once, with the number of customers who have it.
+    pub fn each(&self) -> impl Iterator<Item = (History, f64)> + '_ {
+        self.0.iter().map(|((repeats, recency, age), count)| {
+            let history = History::new(*repeats, f64::from_bits(*recency), f64::from_bits(*age));
+            (history.expect("it was one"), *count)
+        })
+    }
+}
+
 impl Histories {
     pub fn collect(histories: &[History]) -> Self {
-        let mut counts: HashMap<(u32, u64, u64), f64> = HashMap::with_capacity(histories.len() / 4);
+        let mut tally = Tally(HashMap::with_capacity(histories.len() / 4));
         for history in histories {
-            let key = (history.repeats(), history.recency().to_bits(), history.age().to_bits());
-            *counts.entry(key).or_insert(0.0) += 1.0;
+            tally.add(history);
         }
-        let mut different: Vec<((u32, u64, u64), f64)> = counts.into_iter().collect();
+        Self::of(&tally)
+    }
+
+    pub fn of(tally: &Tally) -> Self {
+        let mut different: Vec<((u32, u64, u64), f64)> = tally.0.iter().map(|(key, count)| (*key, *count)).collect();
         // In one order whatever the order of the customers, so that sums come out the same to the last digit.
         different.sort_unstable_by_key(|(key, _)| *key);
         Self::from_counts(&different)
@@ -82,6 +106,11 @@ impl Histories {
         let groups: Vec<Group> = groups.collect();
         Self {
             customers: groups.iter().map(|group| group.customers).sum(),
+            repeaters: groups
+                .iter()
+                .filter(|group| group.repeats > 0)
+                .map(|group| group.customers)
+                .sum(),
             repeats: groups.iter().map(|group| group.customers * f64::from(group.repeats)).sum(),
             different: different.len(),
             longest: times.last().map_or(0.0, |bits| f64::from_bits(*bits)),

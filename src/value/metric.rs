@@ -33,6 +33,12 @@ pub trait Metric: Send + Sync {
     /// Its name in the history, in the log and in rules: `lifecycle`.
     fn key(&self) -> &'static str;
 
+    /// What it is called when nothing holds: of whom nothing was ever written this is said, and a history that comes back to it has a row
+    /// of it. `None`: it has no name, and a history has gaps.
+    fn otherwise(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What holds at an instant (`None`: nothing, which is no row of the history), and when that may next change by itself: the first
     /// instant, to the microsecond, at which something else holds. Facts later than `at` do not count yet, and are such instants.
     fn evaluate(&self, basis: Basis<'_>, at: Instant) -> Judged<Option<Held>>;

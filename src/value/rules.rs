@@ -1,8 +1,12 @@
 //! How value is computed here: the deployment's configuration in plain types. Section `[value]` of the settings says what each key means.
 
+use crate::base::Instant;
 use crate::base::money::Currency;
-use chrono::NaiveDate;
+use crate::ingest::reserved::RESERVED;
+use chrono::{NaiveDate, NaiveTime, TimeZone as _};
 use chrono_tz::Tz;
+use serde_json::json;
+use std::collections::BTreeSet;
 
 /// Everything that is configured about value.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,5 +118,123 @@ impl Default for WorthRules {
             coverage_floor: 0.5,
             family: None,
         }
+    }
+}
+
+/// Beyond any day of the calendar that instants know.
+const CALENDAR: (i64, i64) = (-62_135_596_800_000_000, 253_402_300_799_999_999);
+
+impl ValueRules {
+    /// The day of an instant, in the zone.
+    pub fn day(&self, at: Instant) -> NaiveDate {
+        let micros = at.micros().clamp(CALENDAR.0, CALENDAR.1);
+        let at = chrono::DateTime::from_timestamp_micros(micros).expect("within the calendar");
+        at.with_timezone(&self.zone).date_naive()
+    }
+
+    /// The first instant of a day in the zone. A day that a zone passed over begins with the next one.
+    pub fn begin(&self, day: NaiveDate) -> Instant {
+        // Where clocks are put forward at midnight the day begins later; no zone moves by anything but quarters of an hour.
+        let mut local = day.and_time(NaiveTime::MIN);
+        for _ in 0..=4 * 26 {
+            match self.zone.from_local_datetime(&local).earliest() {
+                Some(at) => return Instant::from_micros(at.timestamp_micros()),
+                None => local += chrono::TimeDelta::minutes(15),
+            }
+        }
+        Instant::from_micros(day.and_time(NaiveTime::MIN).and_utc().timestamp_micros())
+    }
+
+    /// The first instant behind a day.
+    pub fn end(&self, day: NaiveDate) -> Instant {
+        self.begin(day.succ_opt().unwrap_or(NaiveDate::MAX))
+    }
+
+    /// Names of the events that are rolled up by day, each once.
+    pub fn names(&self) -> BTreeSet<&str> {
+        let configured = self.activity.iter().chain(&self.churn.usage_events).map(String::as_str);
+        RESERVED.into_iter().chain(configured).collect()
+    }
+
+    /// Whether somebody asks about events of this name.
+    pub fn rolls_up(&self, name: &str) -> bool {
+        let configured = || self.activity.iter().chain(&self.churn.usage_events);
+        RESERVED.contains(&name) || configured().any(|asked| asked == name)
+    }
+
+    /// What of the rules the stored facts and the roll-up depend on, as a text: whoever finds another one computes them again.
+    pub fn foundation(&self) -> String {
+        let currency = self.currency.as_ref().map(Currency::code);
+        let from = self.data_from.map(|day| day.to_string());
+        json!({"zone": self.zone.name(), "currency": currency, "dataFrom": from, "activity": self.names()}).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_zone(zone: Tz) -> ValueRules {
+        ValueRules {
+            zone,
+            ..ValueRules::default()
+        }
+    }
+
+    #[test]
+    fn a_day_is_the_zones_and_begins_with_its_first_instant() {
+        let at = |text: &str| Instant::parse(text).unwrap();
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        for (zone, on, begins, ends) in [
+            (Tz::UTC, "2026-05-01", "2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z"),
+            (
+                Tz::Asia__Shanghai,
+                "2028-02-29",
+                "2028-02-28T16:00:00Z",
+                "2028-02-29T16:00:00Z",
+            ),
+            // Clocks are put forward at midnight, and back; a day of 23 hours, and one of 25.
+            (
+                Tz::America__Santiago,
+                "2026-09-06",
+                "2026-09-06T04:00:00Z",
+                "2026-09-07T03:00:00Z",
+            ),
+            (
+                Tz::Europe__Berlin,
+                "2026-10-25",
+                "2026-10-24T22:00:00Z",
+                "2026-10-25T23:00:00Z",
+            ),
+            // Samoa passed over the 30th.
+            (
+                Tz::Pacific__Apia,
+                "2011-12-30",
+                "2011-12-30T10:00:00Z",
+                "2011-12-30T10:00:00Z",
+            ),
+        ] {
+            let rules = in_zone(zone);
+            assert_eq!(
+                (rules.begin(day(on)), rules.end(day(on))),
+                (at(begins), at(ends)),
+                "{zone} {on}"
+            );
+            if begins != ends {
+                assert_eq!(rules.day(at(begins)), day(on), "{zone}");
+                assert_eq!(rules.day(Instant::from_micros(at(ends).micros() - 1)), day(on), "{zone}");
+                assert_ne!(rules.day(Instant::from_micros(at(begins).micros() - 1)), day(on), "{zone}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_measures_ask_about_is_rolled_up_beside_what_is_configured() {
+        let mut rules = ValueRules::default();
+        assert!(rules.rolls_up("Referral Converted") && !rules.rolls_up("Login"));
+        let before = rules.foundation();
+        rules.churn.usage_events = vec!["Login".to_owned()];
+        assert!(rules.rolls_up("Login") && rules.names().contains("Login"));
+        assert_ne!(rules.foundation(), before);
     }
 }

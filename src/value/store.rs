@@ -1,6 +1,9 @@
 //! Every statement of `customer_value`.
 
-use super::facts::{totals_json, totals_of};
+use super::activity::{day_of, number};
+use super::facts::PurchaseDays;
+use super::told::{Standing, Told, totals_json, totals_of};
+use crate::base::money::Currency;
 use crate::base::{CustomerId, Instant};
 use crate::customer::PurchaseSummary;
 use crate::store::{Rows, StoreError, any_of, ids_value, sweep};
@@ -11,7 +14,7 @@ use std::collections::HashMap;
 /// The facts of a customer as they are stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
-    pub purchases: PurchaseSummary,
+    pub told: Told,
     pub rev: i64,
 }
 
@@ -21,21 +24,40 @@ impl TryFrom<customer_value::Model> for Stored {
     fn try_from(row: customer_value::Model) -> Result<Self, StoreError> {
         let totals = totals_of(&row.totals);
         let totals = totals.ok_or_else(|| StoreError::Corrupt(format!("customer_value.totals of {}", row.customer_id)))?;
-        Ok(Self {
-            purchases: PurchaseSummary {
-                count: row.purchase_count,
-                unknown: row.unknown_count,
-                returned: row.returned_count,
-                first_at: row.first_purchase_at.map(Instant::from_micros),
-                last_at: row.last_purchase_at.map(Instant::from_micros),
-                totals,
+        let purchases = PurchaseSummary {
+            count: row.purchase_count,
+            unknown: row.unknown_count,
+            returned: row.returned_count,
+            first_at: row.first_purchase_at.map(Instant::from_micros),
+            last_at: row.last_purchase_at.map(Instant::from_micros),
+            totals,
+        };
+        let standing = Standing {
+            currency: row.currency.map(Currency::stored),
+            orders: row.order_count,
+            priced: row.priced_count,
+            net: row.net_minor,
+            refunds: row.back_minor,
+            days: PurchaseDays {
+                count: row.day_count,
+                first: row.first_day.map(day_of),
+                last: row.last_day.map(day_of),
+                earning: row.earning_days,
+                barren: row.barren_days,
+                spend: row.spend_minor,
+                began_before: row.began_before,
             },
+            referrals: row.referral_count,
+            reviews: row.review_count,
+        };
+        Ok(Self {
+            told: Told { purchases, standing },
             rev: row.rev,
         })
     }
 }
 
-/// The rows of these customers, whatever they hold; who bought nothing has none.
+/// The rows of these customers, whatever they hold; who bought and did nothing has none.
 pub async fn stored_values(
     db: &impl ConnectionTrait,
     customers: &[CustomerId],
@@ -47,7 +69,7 @@ pub async fn stored_values(
     Ok(customer_value::Model::find_by_statement(statement).all(db).await?)
 }
 
-/// The facts of these customers; who bought nothing is missing.
+/// The facts of these customers as of the last look at each; who bought and did nothing is missing.
 pub async fn values(db: &impl ConnectionTrait, customers: &[CustomerId]) -> Result<HashMap<CustomerId, Stored>, StoreError> {
     let rows = stored_values(db, customers).await?;
     rows.into_iter()
@@ -57,7 +79,7 @@ pub async fn values(db: &impl ConnectionTrait, customers: &[CustomerId]) -> Resu
 
 /// The columns of facts, for writing and for comparing.
 pub fn row_of(customer: CustomerId, stored: &Stored) -> customer_value::Model {
-    let purchases = &stored.purchases;
+    let Told { purchases, standing } = &stored.told;
     customer_value::Model {
         customer_id: customer.0,
         purchase_count: purchases.count,
@@ -67,6 +89,20 @@ pub fn row_of(customer: CustomerId, stored: &Stored) -> customer_value::Model {
         last_purchase_at: purchases.last_at.map(Instant::micros),
         totals: totals_json(purchases),
         rev: stored.rev,
+        currency: standing.currency.as_ref().map(|currency| currency.code().to_owned()),
+        order_count: standing.orders,
+        priced_count: standing.priced,
+        net_minor: standing.net,
+        back_minor: standing.refunds,
+        day_count: standing.days.count,
+        first_day: standing.days.first.map(number),
+        last_day: standing.days.last.map(number),
+        earning_days: standing.days.earning,
+        barren_days: standing.days.barren,
+        spend_minor: standing.days.spend,
+        began_before: standing.days.began_before,
+        referral_count: standing.referrals,
+        review_count: standing.reviews,
     }
 }
 
@@ -82,13 +118,32 @@ pub async fn write(tx: &DatabaseTransaction, facts: &[(CustomerId, Stored)]) -> 
         .optional_int("last_purchase_at", rows.iter().map(|row| row.last_purchase_at))
         .json("totals", rows.iter().map(|row| row.totals.to_string()))
         .int("rev", rows.iter().map(|row| row.rev))
+        .optional_text("currency", rows.iter().map(|row| row.currency.clone()))
+        .int("order_count", rows.iter().map(|row| row.order_count))
+        .int("priced_count", rows.iter().map(|row| row.priced_count))
+        .optional_int("net_minor", rows.iter().map(|row| row.net_minor))
+        .optional_int("back_minor", rows.iter().map(|row| row.back_minor))
+        .int("day_count", rows.iter().map(|row| row.day_count))
+        .optional_int("first_day", rows.iter().map(|row| row.first_day))
+        .optional_int("last_day", rows.iter().map(|row| row.last_day))
+        .int("earning_days", rows.iter().map(|row| row.earning_days))
+        .int("barren_days", rows.iter().map(|row| row.barren_days))
+        .int("spend_minor", rows.iter().map(|row| row.spend_minor))
+        .flag("began_before", rows.iter().map(|row| row.began_before))
+        .int("referral_count", rows.iter().map(|row| row.referral_count))
+        .int("review_count", rows.iter().map(|row| row.review_count))
         .insert(
             tx,
             "customer_value",
             "ON CONFLICT (customer_id) DO UPDATE SET purchase_count = excluded.purchase_count,
                  unknown_count = excluded.unknown_count, returned_count = excluded.returned_count,
                  first_purchase_at = excluded.first_purchase_at, last_purchase_at = excluded.last_purchase_at,
-                 totals = excluded.totals, rev = excluded.rev",
+                 totals = excluded.totals, rev = excluded.rev, currency = excluded.currency,
+                 order_count = excluded.order_count, priced_count = excluded.priced_count, net_minor = excluded.net_minor,
+                 back_minor = excluded.back_minor, day_count = excluded.day_count, first_day = excluded.first_day,
+                 last_day = excluded.last_day, earning_days = excluded.earning_days, barren_days = excluded.barren_days,
+                 spend_minor = excluded.spend_minor, began_before = excluded.began_before,
+                 referral_count = excluded.referral_count, review_count = excluded.review_count",
         )
         .await?;
     Ok(())

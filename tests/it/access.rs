@@ -438,6 +438,7 @@ fn guards() -> BTreeMap<String, Scope> {
         ("erasure", "\nimpl Erasing {"),
         ("job", "\nimpl Cancelling {"),
         ("refresh", "\nimpl Redriving {"),
+        ("value_model", "\nimpl Modelling {"),
     ];
     for (file, begin) in roots {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/graphql/{file}.rs"));

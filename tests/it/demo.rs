@@ -170,7 +170,7 @@ on_both! {
         let mut found = Vec::new();
         let services = &app.server.services;
         let rules = Rules::parse(services.rules.configured()).unwrap();
-        rebuild::check(&services.store, Arc::new(rules), &mut found).await.unwrap();
+        rebuild::check(&services.store, Arc::new(rules), (services.value.clone(), services.now()), &mut found).await.unwrap();
         assert!(found.is_empty(), "{found:?}");
         app.stop().await;
     }

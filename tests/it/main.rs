@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod access;
+mod classes;
 mod clients;
 mod consents;
 mod crash;
@@ -31,6 +32,7 @@ mod jobs;
 mod jobs_cancel;
 mod layers;
 mod lists;
+mod models;
 mod operations;
 mod precision;
 mod pressure;

@@ -24,9 +24,14 @@ async fn check(app: &TestApp) -> Vec<Difference> {
     app.run_due_refresh().await;
     let rules = Rules::parse(services.rules.configured()).expect("sound rules");
     let mut found = Vec::new();
-    let counts = rebuild::check(&services.store, Arc::new(rules), &mut found)
-        .await
-        .expect("a check");
+    let counts = rebuild::check(
+        &services.store,
+        Arc::new(rules),
+        (services.value.clone(), services.now()),
+        &mut found,
+    )
+    .await
+    .expect("a check");
     assert_eq!(counts.differences, found.len());
     found
 }

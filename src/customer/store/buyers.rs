@@ -1,6 +1,6 @@
 //! Who bought anything at all.
 
-use crate::base::{CustomerId, RecordId, SourceId};
+use crate::base::{CustomerId, Instant, RecordId, SourceId};
 use crate::store::{StoreError, any_of, ids_value};
 use sea_orm::{ConnectionTrait, Statement, Value};
 use std::collections::{BTreeSet, HashSet};
@@ -17,25 +17,62 @@ pub async fn records_that_bought(db: &impl ConnectionTrait, records: &[RecordId]
     rows.iter().map(|row| Ok(RecordId(row.try_get_by_index(0)?))).collect()
 }
 
-/// Of these customers, those with a purchase; `source`: with one that this source told of.
+/// When the first order of all was placed; `None`: none was. Reads every order.
+pub async fn first_order_at(db: &impl ConnectionTrait) -> Result<Option<Instant>, StoreError> {
+    let first: Option<i64> = one(db, "SELECT MIN(placed_at) FROM purchase").await?;
+    Ok(first.map(Instant::from_micros))
+}
+
+/// How many customers there are. Reads every one.
+pub async fn count_all(db: &impl ConnectionTrait) -> Result<i64, StoreError> {
+    Ok(one(db, "SELECT COUNT(*) FROM customer").await?.unwrap_or(0))
+}
+
+async fn one(db: &impl ConnectionTrait, sql: &str) -> Result<Option<i64>, StoreError> {
+    let row = db
+        .query_one_raw(Statement::from_string(db.get_database_backend(), sql))
+        .await?;
+    Ok(row.map_or(Ok(None), |row| row.try_get_by_index(0))?)
+}
+
+/// Which purchases make a buyer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bought {
+    /// Told of by this source; `None`: by any.
+    pub at: Option<SourceId>,
+    /// In one of these currencies; none: in any.
+    pub currencies: Vec<String>,
+    /// Between two instants in microseconds, both included; `None`: at any time.
+    pub between: Option<(i64, i64)>,
+}
+
+/// Of these customers, those with such a purchase.
 pub async fn buyers_among(
     db: &impl ConnectionTrait,
     customers: &[CustomerId],
-    source: Option<SourceId>,
+    bought: &Bought,
 ) -> Result<BTreeSet<CustomerId>, StoreError> {
     let backend = db.get_database_backend();
     let mut values: Vec<Value> = vec![ids_value(backend, customers.iter().map(|customer| customer.0))];
-    let of_source = match source {
-        None => "",
-        Some(source) => {
-            values.push(source.0.into());
-            "AND r.source_id = $2"
-        }
+    let mut value = |value: Value| {
+        values.push(value);
+        format!("${}", values.len())
     };
+    let of_source = bought
+        .at
+        .map(|source| format!("AND r.source_id = {}", value(source.0.into())));
+    let currencies: Vec<String> = bought.currencies.iter().map(|code| value(code.as_str().into())).collect();
+    let in_currencies = (!currencies.is_empty()).then(|| format!("AND p.currency IN ({})", currencies.join(", ")));
+    let between = bought
+        .between
+        .map(|(from, until)| format!("AND p.occurred_at BETWEEN {} AND {}", value(from.into()), value(until.into())));
     let sql = format!(
         "SELECT DISTINCT r.customer_id FROM record r
-         WHERE {} {of_source} AND EXISTS (SELECT 1 FROM purchase p WHERE p.record_id = r.id)",
-        any_of(backend, "r.customer_id", 1)
+         WHERE {} {} AND EXISTS (SELECT 1 FROM purchase p WHERE p.record_id = r.id {} {})",
+        any_of(backend, "r.customer_id", 1),
+        of_source.unwrap_or_default(),
+        in_currencies.unwrap_or_default(),
+        between.unwrap_or_default()
     );
     let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     rows.iter().map(|row| Ok(CustomerId(row.try_get_by_index(0)?))).collect()

@@ -6,13 +6,14 @@ mod customers;
 pub mod erased;
 mod events;
 pub mod listing;
+pub mod orders;
 mod products;
 mod purchases;
 mod refunds;
 pub mod standing;
 pub mod whole;
 
-pub use buyers::{buyers_among, records_that_bought};
+pub use buyers::{Bought, buyers_among, count_all, first_order_at, records_that_bought};
 pub use consents::{consent_lane, consents, consents_of, insert_consents, preferences_since, read_consent};
 pub use customers::{customer_ids_after, customers, delete_customers, insert_customers, stored_customers, update_customers};
 pub use events::{EventFilter, NewEvent, event_lane, events, insert_events, read_event, seen, stored_events};

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// When a report was told, for `standing`.
-const TOLD_AT: &str = "COALESCE(p.amount_at, p.placed_at, p.first_at)";
+pub(super) const TOLD_AT: &str = "COALESCE(p.amount_at, p.placed_at, p.first_at)";
 
 #[derive(FromQueryResult)]
 struct Summed {
@@ -44,7 +44,7 @@ fn placed(relation: &str) -> String {
     )
 }
 
-fn customers_relation(backend: DbBackend, customers: &[CustomerId]) -> (String, Vec<sea_orm::Value>) {
+pub(super) fn customers_relation(backend: DbBackend, customers: &[CustomerId]) -> (String, Vec<sea_orm::Value>) {
     Rows::new()
         .id("customer_id", customers.iter().map(|customer| customer.0))
         .relation(backend)
@@ -148,7 +148,7 @@ async fn correct_refunds(
         });
     }
     for reports in reports_beside(db, &keys).await?.into_values() {
-        let Some(Standing { counted, refunded }) = standing(&reports) else {
+        let Some(Standing { counted, refunded, .. }) = standing(&reports) else {
             continue;
         };
         let Some(own) = reports.iter().find(|told| told.key == counted) else {
@@ -169,7 +169,7 @@ pub async fn standings(
 ) -> Result<HashMap<PurchaseKey, (bool, Money)>, StoreError> {
     let mut answers = HashMap::with_capacity(keys.len());
     for reports in reports_beside(db, keys).await?.into_values() {
-        let Some(Standing { counted, refunded }) = standing(&reports) else {
+        let Some(Standing { counted, refunded, .. }) = standing(&reports) else {
             continue;
         };
         for told in reports {

@@ -401,6 +401,8 @@ async fn carry_out(
     // What was derived, also under ids that the person had once.
     let once = || person.records.iter().map(|record| CustomerId(record.0));
     value::store::delete(tx, once()).await?;
+    value::activity::delete(tx, once()).await?;
+    value::metric_store::delete(tx, once()).await?;
     due::forget(tx, once()).await?;
     mark_products(tx, &person.records).await?;
     decisions::insert(tx, std::slice::from_ref(&decision)).await?;

@@ -49,12 +49,18 @@ pub const TABLES: &[Table] = &[
             ("phone_folded", GONE),
         ],
     ),
-    table("customer_value", Fate::AtOnce, &[("totals", GONE)]),
+    table("customer_value", Fate::AtOnce, &[("totals", GONE), ("currency", GONE)]),
     table("activity", Fate::AtOnce, &[("name", GONE)]),
     table(
         "metric_change",
         Fate::AtOnce,
-        &[("metric", GONE), ("value", GONE), ("detail", GONE), ("cause", GONE)],
+        &[
+            ("metric", GONE),
+            ("value", GONE),
+            ("detail", GONE),
+            ("cause", GONE),
+            ("ended", GONE),
+        ],
     ),
     table("value_model", Fate::Stays, &[("model", "parameters and sums over everybody")]),
     table("due", Fate::AtOnce, &[("error", GONE)]),
@@ -263,7 +269,10 @@ pub const TABLES: &[Table] = &[
     table(
         "installation",
         Fate::Stays,
-        &[("name", "the name of a secret"), ("value", "a secret of the installation")],
+        &[
+            ("name", "the name of a secret or of a choice"),
+            ("value", "a secret of the installation, or what it settled once"),
+        ],
     ),
     table("seaql_migrations", Fate::Stays, &[("version", "the name of a migration")]),
 ];

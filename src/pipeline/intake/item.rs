@@ -8,6 +8,8 @@ use crate::identity::store::neighbours::Known;
 use crate::identity::{Rules, Shown};
 use crate::ingest::Message;
 use crate::ingest::message::KeyedBy;
+use crate::value::activity::EVENT_KINDS;
+use crate::value::rules::ValueRules;
 use entity::{EventKind, IdentifierKind, IdentifierState};
 
 /// A message with what intake derived from it.
@@ -145,6 +147,11 @@ impl<'m> Item<'m> {
             at: self.message.occurred_at,
             report,
         })
+    }
+
+    /// Whether somebody asks how often it happens.
+    pub fn is_counted(&self, value: &ValueRules) -> bool {
+        EVENT_KINDS.contains(&self.message.kind) && value.rolls_up(&self.message.name)
     }
 
     /// How many arrivals it takes: an alias is an assertion, perhaps an empty record, and a decision.

@@ -19,6 +19,7 @@ use crate::customer::consent::Consent;
 use crate::customer::purchases::{self, Reported, Touched};
 use crate::customer::store::NewEvent;
 use crate::customer::{EventKey, store as customer_store};
+use crate::due::Span;
 use crate::feed::{Change, Log, TransactionId};
 use crate::identity::store::decisions;
 use crate::identity::store::neighbours::{self, Known};
@@ -27,6 +28,7 @@ use crate::ingest::{Message, RefusedItem, Sightings, insert_rejected};
 use crate::pipeline::unify::{Happened, Received, Said, tell_decisions, unify};
 use crate::pipeline::{Services, refresh};
 use crate::store::StoreError;
+use crate::value::rules::ValueRules;
 use entity::{ChangeOp, DueClass, Topic};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend};
 use serde_json::{Map, json};
@@ -133,7 +135,7 @@ pub(super) async fn write(
     mark_new(&mut items, |item| {
         keys_of(keys, item, &known).iter().any(|key| stored.contains(key))
     });
-    let seeds = seeds(&items, keys, &known);
+    let seeds = seeds(&items, keys, &known, &services.value);
     let mut scene = Scene::load(tx, standing.rules.clone(), now, &seeds).await?;
     check_siblings(tx, &items, &known).await?;
     suppress::check(tx, &items, &known, &scene).await?;
@@ -175,8 +177,17 @@ pub(super) async fn write(
         buyers.insert(customer);
         log.note(purchase_change(&purchase, customer));
     }
+    let mut active: BTreeMap<CustomerId, Span> = BTreeMap::new();
+    for item in items.iter().filter(|item| item.is_new && item.is_counted(&services.value)) {
+        let span = Span::at(item.message.occurred_at);
+        active
+            .entry(customer_of(item.record))
+            .and_modify(|known| *known = known.with(span))
+            .or_insert(span);
+    }
     let concerned = refresh::Concerned {
         buyers,
+        active,
         moved: &unified.moved,
     };
     let marked = refresh::mark(tx, &log, (now, class(deliveries)), concerned).await?;
@@ -310,13 +321,15 @@ fn mark_new(items: &mut [Item<'_>], is_stored: impl Fn(&Item<'_>) -> bool) {
 }
 
 /// What the group can touch.
-fn seeds(items: &[Item<'_>], keys: &HashKey, known: &Known) -> Seeds {
+fn seeds(items: &[Item<'_>], keys: &HashKey, known: &Known, value: &ValueRules) -> Seeds {
     let mut seeds = Seeds::default();
     let mut values = BTreeMap::new();
     for item in items.iter().filter(|item| item.is_new) {
         if !item.is_open {
-            // What is said of a known person and what they buy is folded into what is stored: nobody else may do so meanwhile.
-            if !item.message.traits.is_empty() || item.message.order.is_some() || !item.message.consents.is_empty() {
+            // What is said of a known person and what they buy is folded into what is stored: nobody else may do so meanwhile. What they
+            // do and is counted marks whose it is, so nobody may take it elsewhere meanwhile.
+            let says_something = !item.message.traits.is_empty() || !item.message.consents.is_empty();
+            if says_something || item.message.order.is_some() || item.is_counted(value) {
                 seeds.still.insert(item.record);
             }
             continue;

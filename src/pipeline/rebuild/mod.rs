@@ -6,24 +6,28 @@
 //! and the skeletons of erased people, who take part up to their erasure.
 //! Compared: `record` (customer, traits, siblings, whether its own id was a customer's), `identifier` (state, the customer it belongs
 //! to), `customer`, decisions that happened by themselves, `decision_record.stands`, `held_item`, purchases with lines and refunds,
-//! products, the names in the catalogue; `customer_value` of whoever is not due. Not compared: versions (`rev`), `placed_at`, `last_seen_at`, counts and instants of the
+//! products, the names in the catalogue; `customer_value`, `activity` and what still holds of
+//! `metric_change` of whoever is not due. Not compared: versions (`rev`), `placed_at`, `last_seen_at`, counts and instants of the
 //! catalogue, who resolved what was on hold.
 
 mod facts;
 mod fold;
 mod history;
+mod metrics;
 mod views;
 mod who;
 
 pub use self::fold::Folded;
 use self::fold::History;
 use self::views::Views;
+use crate::base::Instant;
 use crate::base::ids::HashKey;
 use crate::customer::Survivorship;
 use crate::identity::Rules;
 use crate::identity::place::Neighbourhood;
 use crate::identity::rules::RulesError;
 use crate::store::{Difference, Store, StoreError};
+use crate::value::rules::ValueRules;
 use sea_orm::DatabaseTransaction;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -64,6 +68,9 @@ impl Listener for Vec<Difference> {
 struct Checking<'c> {
     db: DatabaseTransaction,
     keys: &'c HashKey,
+    /// How value is computed, and as of when.
+    value: Arc<ValueRules>,
+    now: Instant,
     listener: &'c mut dyn Listener,
     counts: Counts,
 }
@@ -99,6 +106,8 @@ pub async fn fold(
     let mut checking = Checking {
         db: store.snapshot().await?,
         keys: store.hash_key(),
+        value: Arc::default(),
+        now: Instant::from_micros(0),
         listener,
         counts: Counts::default(),
     };
@@ -119,12 +128,19 @@ pub async fn fold(
     }))
 }
 
-/// Folds the history and compares. `configured`: the rules that stood before any were published. Costs two readings of `event` and
-/// memory for who is who.
-pub async fn check(store: &Store, configured: Arc<Rules>, listener: &mut dyn Listener) -> Result<Counts, RebuildError> {
+/// Folds the history and compares. `configured`: the rules that stood before any were published. What follows from orders and events is
+/// compared by the rules of `value` as of `now`. Costs three readings of `event` and memory for who is who.
+pub async fn check(
+    store: &Store,
+    configured: Arc<Rules>,
+    (value, now): (Arc<ValueRules>, Instant),
+    listener: &mut dyn Listener,
+) -> Result<Counts, RebuildError> {
     let mut checking = Checking {
         db: store.snapshot().await?,
         keys: store.hash_key(),
+        value,
+        now,
         listener,
         counts: Counts::default(),
     };

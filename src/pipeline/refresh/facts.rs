@@ -1,43 +1,54 @@
-//! The first view: what customers bought, added up (`customer_value`). It changes by what is told alone, never by time.
+//! The facts of customers (`customer_value`): what they bought by currency, and in the reporting currency as of now. They change by what is
+//! told, and by time alone where something was told that lies ahead.
 
-use super::{Batch, Nexts, View};
+use super::{Batch, Nexts};
 use crate::base::{CustomerId, Instant};
 use crate::customer::PurchaseSummary;
-use crate::customer::store::standing::summaries;
 use crate::due::{CaughtUp, Due, Judged, Measure, catch_up};
 use crate::feed::{Change, Log};
 use crate::store::StoreError;
-use crate::value::facts::differences;
+use crate::value::load::Loaded;
+use crate::value::reporting::Reporting;
 use crate::value::store::{self, Stored};
+use crate::value::told::{Standing, Told, differences};
+use crate::value::{Facts, Known};
 use entity::{ChangeOp, Topic};
-use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
-use std::collections::HashMap;
 
-/// What customers bought.
-pub struct Facts;
+/// What facts are judged by.
+struct Basis<'b> {
+    known: &'b Known,
+    purchases: &'b PurchaseSummary,
+    reporting: &'b Reporting,
+}
 
-impl Measure for Facts {
-    type Facts = PurchaseSummary;
-    type Value = PurchaseSummary;
+/// What is told and stored.
+struct Telling<'b>(std::marker::PhantomData<&'b ()>);
 
-    fn evaluate(&self, purchases: &PurchaseSummary, _: Instant) -> Judged<PurchaseSummary> {
+impl<'b> Measure for Telling<'b> {
+    type Facts = Basis<'b>;
+    type Value = Told;
+
+    fn evaluate(&self, basis: &Basis<'b>, at: Instant) -> Judged<Told> {
+        let facts = Facts::of(basis.known, &basis.reporting.rules, at);
+        let told = Told {
+            purchases: basis.purchases.clone(),
+            standing: Standing::of(&facts, basis.reporting.currency.as_ref()),
+        };
         Judged {
-            value: purchases.clone(),
-            next: None,
+            value: told,
+            next: next_after(basis.known, at),
         }
     }
 }
 
-impl View for Facts {
-    fn refresh<'t>(
-        &'t self,
-        tx: &'t DatabaseTransaction,
-        batch: &'t Batch,
-        log: &'t mut Log,
-    ) -> BoxFuture<'t, Result<Nexts, StoreError>> {
-        Box::pin(self.refresh_batch(tx, batch, log))
-    }
+/// The first instant behind `at` at which something happened that facts are made of.
+fn next_after(known: &Known, at: Instant) -> Option<Instant> {
+    let placed = known.orders.get(known.orders_until(at).len()).map(|order| order.at);
+    let refunds = known.orders.iter().flat_map(|order| &order.refunds).map(|refund| refund.at);
+    let besides = known.referrals.iter().chain(&known.reviews).copied();
+    let later = refunds.chain(besides).filter(|when| *when > at);
+    later.chain(placed).min()
 }
 
 /// What is written of a batch.
@@ -47,65 +58,66 @@ struct Written {
     deleted: Vec<CustomerId>,
 }
 
-impl Facts {
-    async fn refresh_batch(&self, tx: &DatabaseTransaction, batch: &Batch, log: &mut Log) -> Result<Nexts, StoreError> {
-        let standing: Vec<CustomerId> = batch.standing.iter().map(|due| due.customer).collect();
-        let gone = batch.gone.iter().map(|(due, _)| due.customer);
-        let all: Vec<CustomerId> = standing.iter().copied().chain(gone).collect();
-        let stored = store::values(tx, &all).await?;
-        let mut bought = match standing.is_empty() {
-            true => HashMap::new(),
-            false => summaries(tx, &standing).await?,
+/// Writes what differs of the facts of a batch, and notes every difference.
+pub(super) async fn follow(
+    tx: &DatabaseTransaction,
+    batch: &Batch,
+    loaded: &Loaded,
+    reporting: &Reporting,
+    log: &mut Log,
+) -> Result<Nexts, StoreError> {
+    let standing = batch.standing.iter().map(|due| due.customer);
+    let gone = batch.gone.iter().map(|(due, _)| due.customer);
+    let all: Vec<CustomerId> = standing.chain(gone).collect();
+    let stored = store::values(tx, &all).await?;
+    let (mut written, mut nexts) = (Written::default(), Nexts::new());
+    let (nobody, nothing) = (Known::default(), PurchaseSummary::default());
+    for due in &batch.standing {
+        let basis = Basis {
+            known: loaded.known.get(&due.customer).unwrap_or(&nobody),
+            purchases: loaded.purchases.get(&due.customer).unwrap_or(&nothing),
+            reporting,
         };
-        let mut written = Written::default();
-        for due in &batch.standing {
-            let bought = bought.remove(&due.customer).unwrap_or_default();
-            self.follow(
-                due,
-                due.customer,
-                stored.get(&due.customer),
-                &bought,
-                (batch.now, log),
-                &mut written,
-            )?;
-        }
-        let nothing = PurchaseSummary::default();
-        for (due, now_of) in &batch.gone {
-            let told_of = now_of.unwrap_or(due.customer);
-            self.follow(
-                due,
-                told_of,
-                stored.get(&due.customer),
-                &nothing,
-                (batch.now, log),
-                &mut written,
-            )?;
-        }
-        if !written.deleted.is_empty() {
-            store::delete(tx, written.deleted.iter().copied()).await?;
-        }
-        store::write(tx, &written.written).await?;
-        Ok(Nexts::new())
+        let about = (due, due.customer);
+        let next = follow_one(about, stored.get(&due.customer), &basis, (batch.now, log), &mut written)?;
+        nexts.extend(next.map(|next| (due.customer, next)));
     }
+    for (due, now_of) in &batch.gone {
+        let basis = Basis {
+            known: &nobody,
+            purchases: &nothing,
+            reporting,
+        };
+        let about = (due, now_of.unwrap_or(due.customer));
+        follow_one(about, stored.get(&due.customer), &basis, (batch.now, log), &mut written)?;
+    }
+    if !written.deleted.is_empty() {
+        store::delete(tx, written.deleted.iter().copied()).await?;
+    }
+    store::write(tx, &written.written).await?;
+    Ok(nexts)
+}
 
-    fn follow(
-        &self,
-        due: &Due,
-        told_of: CustomerId,
-        stored: Option<&Stored>,
-        bought: &PurchaseSummary,
-        (now, log): (Instant, &mut Log),
-        written: &mut Written,
-    ) -> Result<(), StoreError> {
-        let nothing = PurchaseSummary::default();
-        let mut before = stored.map_or(&nothing, |stored| &stored.purchases);
-        let CaughtUp { changes, .. } =
-            catch_up(self, bought, before, due.told_at(), now).map_err(|stuck| StoreError::Corrupt(stuck.to_string()))?;
-        let mut rev = stored.map_or(0, |stored| stored.rev);
-        for (at, after) in &changes {
+fn follow_one(
+    (due, told_of): (&Due, CustomerId),
+    stored: Option<&Stored>,
+    basis: &Basis<'_>,
+    (now, log): (Instant, &mut Log),
+    written: &mut Written,
+) -> Result<Option<Instant>, StoreError> {
+    let nothing = Told::default();
+    let mut before = stored.map_or(&nothing, |stored| &stored.told);
+    let telling = Telling(std::marker::PhantomData);
+    let CaughtUp { changes, next } =
+        catch_up(&telling, basis, before, due.told_at(), now).map_err(|stuck| StoreError::Corrupt(stuck.to_string()))?;
+    let mut rev = stored.map_or(0, |stored| stored.rev);
+    for (at, after) in &changes {
+        let changed = differences(before, after);
+        // What only the models see of a day is no news.
+        if !changed.is_empty() {
             // Above every version it had, also before it went.
             rev = now.micros().max(rev + 1);
-            let op = match (*before == nothing, *after == nothing) {
+            let op = match (before.is_nothing(), after.is_nothing()) {
                 (true, _) => ChangeOp::Created,
                 (false, true) => ChangeOp::Deleted,
                 (false, false) => ChangeOp::Updated,
@@ -118,19 +130,72 @@ impl Facts {
                 customer: Some(told_of),
                 rev,
                 occurred_at: *at,
-                changed: differences(before, after),
+                changed,
                 events: Vec::new(),
             };
             log.note_because(change, due.cause());
-            before = after;
         }
-        match changes.into_iter().next_back() {
-            Some((_, purchases)) if purchases != nothing => {
-                written.written.push((due.customer, Stored { purchases, rev }));
-            }
-            Some(_) => written.deleted.push(due.customer),
-            None => {}
-        }
-        Ok(())
+        before = after;
+    }
+    match changes.into_iter().next_back() {
+        Some((_, told)) if !told.is_nothing() => written.written.push((due.customer, Stored { told, rev })),
+        Some(_) if stored.is_some() => written.deleted.push(due.customer),
+        _ => {}
+    }
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::known::{Order, Returned};
+    use std::sync::Arc;
+
+    fn at(micros: i64) -> Instant {
+        Instant::from_micros(micros)
+    }
+
+    #[test]
+    fn what_lies_ahead_is_an_instant_and_changes_nothing_before_it() {
+        let day = "1970-01-01".parse().unwrap();
+        let known = Known {
+            orders: vec![Order {
+                at: at(10),
+                day,
+                amount: Some(500),
+                refunds: vec![Returned {
+                    at: at(30),
+                    day,
+                    amount: 500,
+                }],
+                categories: Vec::new(),
+                channel: "WEB".to_owned(),
+            }],
+            referrals: vec![at(20)],
+            ..Known::default()
+        };
+        let reporting = Reporting {
+            rules: Arc::default(),
+            currency: None,
+        };
+        let basis = Basis {
+            known: &known,
+            purchases: &PurchaseSummary::default(),
+            reporting: &reporting,
+        };
+        let telling = Telling(std::marker::PhantomData);
+        let caught_up = catch_up(&telling, &basis, &Told::default(), at(9), at(25)).unwrap();
+        let told: Vec<(i64, i64, i64)> = caught_up
+            .changes
+            .iter()
+            .map(|(at, told)| (at.micros(), told.standing.orders, told.standing.referrals))
+            .collect();
+        assert_eq!((told, caught_up.next), (vec![(10, 1, 0), (20, 1, 1)], Some(at(30))));
+        let nothing = catch_up(&telling, &basis, &Told::default(), at(5), at(9)).unwrap();
+        assert_eq!(
+            (nothing.changes.len(), nothing.next),
+            (0, Some(at(10))),
+            "nothing one microsecond before"
+        );
     }
 }

@@ -1,23 +1,26 @@
 //! Whom a change concerns: the one place that decides who is marked due.
 //!
-//! What no live view asks about marks nobody. Today's one view asks what customers bought: a report of an order or a refund, records with
-//! purchases that pass to another customer, and another trust of a source. An erasure takes what is derived along by itself.
+//! What no live view asks about marks nobody. The views of today ask what customers bought, and how often they did what measures and the
+//! settings name: a report of an order or a refund, such an event, records with either that pass to another customer, another trust of a
+//! source, another rate. An erasure takes what is derived along by itself.
 
 use crate::base::{CustomerId, Instant, RecordId, SourceId};
-use crate::customer::store as customer_store;
-use crate::due::{self, Mark};
+use crate::customer::store::{self as customer_store, Bought};
+use crate::due::{self, Mark, Span};
 use crate::feed::Log;
 use crate::job::{JobError, Running};
 use crate::pipeline::Services;
 use crate::pipeline::unify::Moved;
 use crate::store::StoreError;
+use crate::value::activity;
 use entity::DueClass;
 use sea_orm::DatabaseTransaction;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// The job that marks everybody who bought something, or who bought at one source.
+/// The job that marks everybody, or who bought something, at one source, or in some currencies; after other models were published with
+/// their version.
 pub const JOB_KIND: &str = crate::ingest::source::TRUST_JOB;
 /// Customers looked through in one commit.
 const CUSTOMERS_PER_COMMIT: usize = 1_000;
@@ -27,6 +30,8 @@ const CUSTOMERS_PER_COMMIT: usize = 1_000;
 pub struct Concerned<'c> {
     /// Customers whose orders were reported.
     pub buyers: BTreeSet<CustomerId>,
+    /// Customers who did what somebody asks about, and when.
+    pub active: BTreeMap<CustomerId, Span>,
     /// Records that passed from one customer to another.
     pub moved: &'c [Moved],
 }
@@ -38,12 +43,23 @@ pub async fn mark(
     (now, class): (Instant, DueClass),
     concerned: Concerned<'_>,
 ) -> Result<bool, StoreError> {
-    let mut customers = concerned.buyers;
+    let mut customers: BTreeMap<CustomerId, Option<Span>> = concerned.buyers.into_iter().map(|buyer| (buyer, None)).collect();
+    customers.extend(concerned.active.into_iter().map(|(customer, span)| (customer, Some(span))));
     if !concerned.moved.is_empty() {
         let moved: Vec<RecordId> = concerned.moved.iter().map(|moved| moved.record).collect();
         let buying = customer_store::records_that_bought(tx, &moved).await?;
-        let moved = concerned.moved.iter().filter(|moved| buying.contains(&moved.record));
-        customers.extend(moved.flat_map(|moved| [moved.from, moved.to]));
+        let from: BTreeSet<CustomerId> = concerned.moved.iter().map(|moved| moved.from).collect();
+        let active = activity::active_among(tx, from).await?;
+        for Moved { record, from, to } in concerned.moved {
+            // What either did has to be counted again, whichever of the records it hangs off.
+            if active.contains(from) {
+                customers.extend([from, to].map(|customer| (*customer, Some(Span::EVERYTHING))));
+            } else if buying.contains(record) {
+                for customer in [from, to] {
+                    customers.entry(*customer).or_default();
+                }
+            }
+        }
     }
     if customers.is_empty() {
         return Ok(false);
@@ -53,14 +69,54 @@ pub async fn mark(
         at: now,
         class,
     };
-    due::mark(tx, &customers, by).await?;
+    due::mark_with_events(tx, &customers, by).await?;
     Ok(true)
 }
 
-/// The job's verb: marks everybody who bought something, or of whom the source in its input told an order, a thousand customers at a time.
+/// Whom a job marks: everybody, everything they did counted again; or who bought something, of them those of whom a source told an order, or
+/// who bought in one of some currencies between two instants.
+enum Wanted {
+    Everybody,
+    Buyers(Bought),
+}
+
+impl Wanted {
+    fn of(input: &Value) -> Self {
+        if input["everybody"] == json!(true) {
+            return Self::Everybody;
+        }
+        let currencies = input["currencies"].as_array().into_iter().flatten();
+        let instant = |name: &str| input[name].as_i64();
+        Self::Buyers(Bought {
+            at: id_in(&input["source"]).map(SourceId),
+            currencies: currencies.filter_map(|code| Some(code.as_str()?.to_owned())).collect(),
+            between: instant("from").zip(instant("until")),
+        })
+    }
+
+    async fn among(
+        &self,
+        tx: &DatabaseTransaction,
+        page: &[CustomerId],
+    ) -> Result<BTreeMap<CustomerId, Option<Span>>, StoreError> {
+        match self {
+            Self::Everybody => Ok(page.iter().map(|customer| (*customer, Some(Span::EVERYTHING))).collect()),
+            Self::Buyers(bought) => {
+                let buyers = customer_store::buyers_among(tx, page, bought).await?;
+                Ok(buyers.into_iter().map(|buyer| (buyer, None)).collect())
+            }
+        }
+    }
+}
+
+fn id_in(value: &Value) -> Option<Uuid> {
+    value.as_str().and_then(|text| Uuid::parse_str(text).ok())
+}
+
+/// The job's verb: marks whom its input wants, a thousand customers at a time.
 pub async fn mark_buyers(services: Services, job: Running, _: Instant) -> Result<Value, JobError> {
-    let id_in = |value: &Value| value.as_str().and_then(|text| Uuid::parse_str(text).ok());
-    let source = id_in(&job.input()["source"]).map(SourceId);
+    let wanted = Wanted::of(job.input());
+    let model = job.input()["model"].as_i64();
     let mut last = job.cursor().and_then(|cursor| id_in(&cursor["last"])).map(CustomerId);
     let mut looked_at = job.cursor().and_then(|cursor| cursor["lookedAt"].as_i64()).unwrap_or(0);
     let mut marked = job.cursor().and_then(|cursor| cursor["marked"].as_i64()).unwrap_or(0);
@@ -75,16 +131,17 @@ pub async fn mark_buyers(services: Services, job: Running, _: Instant) -> Result
         marked = services
             .store
             .transact::<_, JobError, _>(|tx, _| {
-                let (page, job, services) = (&page, &job, &services);
+                let (page, job, services, wanted) = (&page, &job, &services, &wanted);
                 Box::pin(async move {
-                    let buyers = customer_store::buyers_among(tx, page, source).await?;
+                    let customers = wanted.among(tx, page).await?;
+                    let fresh = services.store.ids().time_ordered(now);
                     let by = Mark {
-                        by: services.store.ids().time_ordered(now),
+                        by: model.map_or(fresh, |version| due::mark_of_model(version, fresh)),
                         at: now,
                         class: DueClass::Bulk,
                     };
-                    due::mark(tx, &buyers, by).await?;
-                    let marked = marked + i64::try_from(buyers.len()).unwrap_or(0);
+                    due::mark_with_events(tx, &customers, by).await?;
+                    let marked = marked + i64::try_from(customers.len()).unwrap_or(0);
                     let cursor = json!({"last": behind.to_string(), "lookedAt": looked_at, "marked": marked});
                     job.progress_in(tx, looked_at, None, Some(cursor)).await?;
                     Ok(marked)

@@ -7,12 +7,16 @@
 //! Leaves to others: waiting (`worker`), and the values themselves (each `View` is a feature's).
 
 mod facts;
+mod histories;
 mod marking;
 mod retry;
+mod rules;
 mod settled;
+mod worth;
 
 pub use marking::{Concerned, JOB_KIND, mark, mark_buyers};
 pub use retry::{NotQuarantined, drive_again};
+pub use rules::follow_rules;
 pub use settled::{are_settled, is_settled};
 
 use crate::base::{CustomerId, Instant, RecordId};
@@ -22,13 +26,13 @@ use crate::identity::store::neighbours;
 use crate::pipeline::Services;
 use crate::store::{StoreError, counted_as_here};
 use entity::DueClass;
-use facts::Facts;
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use worth::Worth;
 
 /// Customers of one transaction, unless settings say otherwise: enough to make the statements' own cost small, few enough that intake,
 /// which waits for the same locks, does not feel it.
@@ -64,6 +68,14 @@ pub struct Batch {
 
 /// The instant at which something about a customer may next change by itself.
 pub type Nexts = BTreeMap<CustomerId, Instant>;
+
+/// Takes further instants into account: of two for one customer the earlier.
+fn join(nexts: &mut Nexts, further: Nexts) {
+    for (customer, at) in further {
+        let next = nexts.entry(customer).or_insert(at);
+        *next = at.min(*next);
+    }
+}
 
 /// Something that follows from customers' records: loads what it asks for the whole batch, writes what differs and notes every difference.
 pub trait View: Send + Sync {
@@ -106,7 +118,7 @@ impl Refresher {
     pub fn new(services: &Services) -> Self {
         Self {
             services: services.clone(),
-            views: vec![Arc::new(Facts)],
+            views: vec![Arc::new(Worth::new(services))],
             batch: BATCH,
             lease: LEASE,
         }
@@ -145,6 +157,8 @@ impl Refresher {
             let room = self.batch - claims.len();
             claims.extend(due::claim(store.writer(), DueClass::Bulk, now, self.lease, room).await?);
         }
+        // Not in the transaction, since it may write by itself the first time.
+        self.services.reporting().await?;
         // One after the other has its neighbours on the same pages.
         claims.sort_unstable_by_key(|claim| claim.customer);
         let claimed = claims.len();
@@ -216,10 +230,7 @@ impl Refresher {
         let mut log = Log::new(self.services.store.ids(), now, "refresh");
         let mut nexts = Nexts::new();
         for view in &self.views {
-            for (customer, at) in view.refresh(tx, &batch, &mut log).await? {
-                let next = nexts.entry(customer).or_insert(at);
-                *next = at.min(*next);
-            }
+            join(&mut nexts, view.refresh(tx, &batch, &mut log).await?);
         }
         let gone = batch.gone.iter().map(|(due, _)| (*due, None));
         let standing = batch.standing.iter().map(|due| (*due, nexts.get(&due.customer).copied()));
