@@ -266,7 +266,9 @@ impl CustomerNode {
     async fn facts(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "As of which instant: what is known today of what had happened until then. By default now; never later.")]
+        #[graphql(
+            desc = "As of which instant: what is known today of what had happened until then. By default now; never later."
+        )]
         as_of: Option<DateTime>,
     ) -> Result<CustomerFacts> {
         facts::facts(ctx, self.0.id, as_of).await

@@ -54,3 +54,4 @@ mod timeline;
 mod tracking;
 mod view;
 mod web;
+mod worth;
