@@ -11,8 +11,11 @@ use tributary::base::{CustomerId, Instant, RecordId};
 use tributary::cli::settings::Settings;
 use tributary::graphql::NodeId;
 use tributary::ingest::file::RateRow;
+use tributary::pipeline::jobs;
 use tributary::pipeline::mend::Decision;
+use tributary::pipeline::refresh::{self, Refresher};
 use tributary::value::inputs::{self, Input};
+use tributary::value::rules::ValueRules;
 
 fn track(user: &str, event: &str, at: &str, message: &str, properties: Value) -> Value {
     json!({"type": "track", "event": event, "userId": user, "messageId": message, "timestamp": at, "properties": properties})
@@ -296,6 +299,24 @@ on_both! {
         let (_, refused) = app.graphql(ADMIN_KEY, json!({"query":
             format!(r#"{{ customer(id: "{}") {{ facts(asOf: "2026-06-02T00:00:00Z") {{ orders }} }} }}"#, id_of(record(&app, "ada")))})).await;
         assert_eq!(refused["errors"][0]["message"], json!("asOf: must not lie in the future"));
+        app.stop().await;
+    }
+
+    async fn another_zone_has_everybody_looked_at_again(app: TestApp) {
+        let key = app.source("web", "WEB").await;
+        app.batch(&key, json!([order("ada", "1", "2026-05-01T20:00:00Z", "100", "EUR"), track("ada", "Signed In", "2026-05-01T20:00:00Z", "s", json!({}))])).await;
+        app.run_due_refresh().await;
+        assert_eq!((stored(&app, "SELECT first_day FROM customer_value").await, app.count("activity").await), (vec![20_574], 0));
+        let services = &app.server.services;
+        assert!(!refresh::follow_rules(services).await.unwrap(), "nothing is other than when the server started");
+        let other = ValueRules { zone: chrono_tz::Tz::Asia__Shanghai, activity: vec!["Signed In".to_owned()], ..ValueRules::default() };
+        let other = services.clone().valuing(other);
+        assert!(refresh::follow_rules(&other).await.unwrap() && !refresh::follow_rules(&other).await.unwrap());
+        app.run_due_jobs_of(&jobs::runner(&other)).await;
+        app.clock.advance(Duration::from_secs(3));
+        app.run_due_refresh_of(&Refresher::new(&other)).await;
+        assert_eq!(stored(&app, "SELECT first_day FROM customer_value").await, [20_575], "the next day in Shanghai");
+        assert_eq!(stored(&app, "SELECT day FROM activity").await, [20_575], "and what nobody asked about before is counted");
         app.stop().await;
     }
 
