@@ -56,3 +56,4 @@ mod timeline;
 mod tracking;
 mod view;
 mod web;
+mod worth;
