@@ -26,7 +26,7 @@ pub enum LifecycleStage {
 
 impl LifecycleStage {
     /// `None`: no stage has this label.
-    fn of_label(label: &str) -> Option<Self> {
+    pub fn of_label(label: &str) -> Option<Self> {
         match label {
             lifecycle::POTENTIAL => Some(Self::Potential),
             lifecycle::GROWTH => Some(Self::Growth),
