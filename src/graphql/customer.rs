@@ -9,6 +9,7 @@ use super::duration::Duration;
 use super::error;
 use super::facts::{self, CustomerFacts};
 use super::kinds::{Channel, EventKind, TimeOrder};
+use super::lifecycle::{self, Lifecycle, MetricChange, MetricValue};
 use super::loaders::{ConsentHistoryOf, HistoryOf, IdentifiersOf, RecordsOf, SeenOf, SummaryOf, TimelineOf, ask, ask_many};
 use super::node_id::NodeId;
 use super::personal;
@@ -303,6 +304,39 @@ impl CustomerNode {
         as_of: Option<DateTime>,
     ) -> Result<CustomerFacts> {
         facts::facts(ctx, self.0.id, as_of).await
+    }
+
+    /// Where they stand in the life cycle.
+    async fn lifecycle(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At which instant; null: now. At one at which they were part of another customer, what held when they became that.")]
+        as_of: Option<DateTime>,
+    ) -> Result<Lifecycle> {
+        lifecycle::lifecycle(ctx, &self.0, as_of.map(|at| at.0)).await
+    }
+
+    /// A discrete measure by its name; null when nothing holds: no class without a purchase, no warning while all is well.
+    async fn metric(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its name: lifecycle, rfm, churn, warning.gap, warning.usage, warning.recommendation, warning.contract.")]
+        key: String,
+        #[graphql(desc = "At which instant; null: now.")] as_of: Option<DateTime>,
+    ) -> Option<Result<MetricValue>> {
+        lifecycle::metric(ctx, &self.0, &key, as_of.map(|at| at.0)).await.transpose()
+    }
+
+    /// What held of a discrete measure, interval by interval, the oldest first; of customers who are part of this one now, too. That of the
+    /// life cycle begins with POTENTIAL, unless they became known by an order.
+    async fn metric_history(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its name, as `metric` takes it.")] metric: String,
+        #[graphql(desc = "How many intervals, 1 to 100.")] first: i32,
+        #[graphql(desc = "Intervals behind this cursor.")] after: Option<String>,
+    ) -> Result<Connection<MetricChange>> {
+        lifecycle::history(ctx, &self.0, &metric, first, after).await
     }
 
     /// Whether they may be spoken to: one for each purpose and channel that any of their records answered.

@@ -166,6 +166,8 @@ pub fn forget(ctx: &Context<'_>) -> Result<()> {
     loaders.clear::<WorthOf>();
     loaders.clear::<InForce>();
     loaders.clear::<MetricsOf>();
+    loaders.clear::<MetricsAt>();
+    loaders.clear::<MetricHistoryOf>();
     loaders.clear::<KnownOf>();
     loaders.clear::<LinesOf>();
     loaders.clear::<ProductOf>();
@@ -218,6 +220,12 @@ pub struct InForce;
 /// What discrete measures hold of this customer?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MetricsOf(pub CustomerId);
+/// What discrete measures held of this customer at an instant?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MetricsAt(pub CustomerId, pub Instant);
+/// Which page of the history of a discrete measure of this customer?
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MetricHistoryOf(pub CustomerId, pub &'static str, pub Page<metric_store::Place>);
 /// What is known of this customer that value is computed from?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KnownOf(pub CustomerId);
@@ -441,6 +449,45 @@ impl Loader<MetricsOf> for Questions {
             .into_iter()
             .map(|(customer, rows)| (MetricsOf(customer), Arc::new(rows)))
             .collect())
+    }
+}
+
+impl Loader<MetricsAt> for Questions {
+    type Value = Arc<HashMap<String, metric_change::Model>>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[MetricsAt]) -> Answers<MetricsAt, Arc<HashMap<String, metric_change::Model>>> {
+        // Aliases may ask about several instants; each is one statement for all customers that ask about it.
+        let mut by_instant: HashMap<Instant, Vec<CustomerId>> = HashMap::new();
+        for MetricsAt(customer, at) in keys {
+            by_instant.entry(*at).or_default().push(*customer);
+        }
+        let mut answers = HashMap::with_capacity(keys.len());
+        for (at, customers) in by_instant {
+            let held = metric_store::as_of(self.store.reader(), &customers, at).await?;
+            answers.extend(held.into_iter().map(|(customer, rows)| (MetricsAt(customer, at), Arc::new(rows))));
+        }
+        Ok(answers)
+    }
+}
+
+impl Loader<MetricHistoryOf> for Questions {
+    type Value = Slice<metric_change::Model>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[MetricHistoryOf]) -> Answers<MetricHistoryOf, Slice<metric_change::Model>> {
+        // As with instants.
+        let mut by_page: HashMap<(&'static str, &Page<metric_store::Place>), Vec<CustomerId>> = HashMap::new();
+        for MetricHistoryOf(customer, metric, page) in keys {
+            by_page.entry((metric, page)).or_default().push(*customer);
+        }
+        let mut answers = HashMap::with_capacity(keys.len());
+        for ((metric, page), customers) in by_page {
+            let histories = metric_store::histories(self.store.reader(), &customers, metric, page).await?;
+            let keyed = |(customer, slice)| (MetricHistoryOf(customer, metric, page.clone()), slice);
+            answers.extend(histories.into_iter().map(keyed));
+        }
+        Ok(answers)
     }
 }
 

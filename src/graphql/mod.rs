@@ -27,6 +27,7 @@ mod identity;
 mod ingest;
 mod job;
 mod kinds;
+mod lifecycle;
 mod limits;
 mod loaders;
 mod movement;
