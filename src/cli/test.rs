@@ -318,9 +318,10 @@ async fn play_scenario(settings: &Settings, store: Store, scenario: &Scenario) -
 /// The same under the rules of the settings, with the loops of the change log.
 async fn play_story(settings: &Settings, store: Store, story: &Story) -> anyhow::Result<Result<Vec<String>, Fault>> {
     let rules = RulesDirectory::new(settings.identity_rules()?)?;
+    let value = story.value.over(settings.value_rules()?);
     let services = Services::open(store, Clock::manual(story.clock), rules, None)
         .await?
-        .valuing(settings.value_rules()?);
+        .valuing(value);
     let options = FeedOptions {
         // Nobody else writes to this store.
         redis_url: String::new(),

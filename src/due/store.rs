@@ -286,3 +286,13 @@ pub async fn backlog(db: &impl ConnectionTrait, now: Instant) -> Result<Backlog,
         oldest_live: counted.oldest.map(Instant::from_micros),
     }))
 }
+
+/// The earliest instant at which anybody is due, be it over or to come; `None`: nobody is.
+pub async fn earliest(db: &impl ConnectionTrait) -> Result<Option<Instant>, StoreError> {
+    let sql = "SELECT MIN(due_at) FROM due WHERE quarantined_at IS NULL";
+    let row = db
+        .query_one_raw(Statement::from_string(db.get_database_backend(), sql))
+        .await?;
+    let earliest: Option<i64> = row.map_or(Ok(None), |row| row.try_get_by_index(0))?;
+    Ok(earliest.map(Instant::from_micros))
+}

@@ -310,7 +310,9 @@ impl CustomerNode {
     async fn lifecycle(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "At which instant; null: now. At one at which they were part of another customer, what held when they became that.")]
+        #[graphql(
+            desc = "At which instant; null: now. At one at which they were part of another customer, what held when they became that."
+        )]
         as_of: Option<DateTime>,
     ) -> Result<Lifecycle> {
         lifecycle::lifecycle(ctx, &self.0, as_of.map(|at| at.0)).await
@@ -320,7 +322,9 @@ impl CustomerNode {
     async fn metric(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Its name: lifecycle, rfm, churn, warning.gap, warning.usage, warning.recommendation, warning.contract.")]
+        #[graphql(
+            desc = "Its name: lifecycle, rfm, churn, warning.gap, warning.usage, warning.recommendation, warning.contract."
+        )]
         key: String,
         #[graphql(desc = "At which instant; null: now.")] as_of: Option<DateTime>,
     ) -> Option<Result<MetricValue>> {

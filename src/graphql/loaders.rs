@@ -465,7 +465,10 @@ impl Loader<MetricsAt> for Questions {
         let mut answers = HashMap::with_capacity(keys.len());
         for (at, customers) in by_instant {
             let held = metric_store::as_of(self.store.reader(), &customers, at).await?;
-            answers.extend(held.into_iter().map(|(customer, rows)| (MetricsAt(customer, at), Arc::new(rows))));
+            answers.extend(
+                held.into_iter()
+                    .map(|(customer, rows)| (MetricsAt(customer, at), Arc::new(rows))),
+            );
         }
         Ok(answers)
     }
