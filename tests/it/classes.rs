@@ -1,5 +1,6 @@
 //! RFM, churn and early warnings of customers, with their histories, and how everybody moved.
 
+use super::support::app::ADMIN_KEY;
 use super::support::{TestApp, on_both};
 use entity::{ValueModelKind, change, metric_change, value_model};
 use sea_orm::{FromQueryResult as _, Statement, TransactionTrait as _};
@@ -134,6 +135,9 @@ on_both! {
         // A version is published: everybody who bought has a class and a band.
         app.clock.advance(HOUR);
         publish(&app, 1, [9, 19, 39, 59]).await;
+        eprintln!("DBG {:?} {:?} {:?}", history(&app, "a", "rfm").await, history(&app, "a", "churn").await, history(&app, "a", "lifecycle").await);
+        eprintln!("DBG {:?} {} {}", logged(&app, "a", "purchaseCount").await, app.count("due").await, app.count("value_model").await);
+        eprintln!("DBG {} {} {}", app.scalar("SELECT COUNT(*) FROM job").await, app.scalar("SELECT COUNT(*) FROM value_model WHERE published_at IS NOT NULL").await, app.scalar("SELECT SUM(net_minor) FROM customer_value").await);
         assert_eq!(customer(&app, "a", RFM).await["rfm"], json!({
             "class": "GENERAL_DEVELOP", "recencyDays": 0, "frequency": 1, "monetary": {"decimal": "12.00", "currency": "EUR"},
             "recencyScore": 5, "frequencyScore": 1, "monetaryScore": 2, "since": "2026-06-01T13:00:00Z", "modelVersion": 1}));
@@ -227,7 +231,7 @@ on_both! {
             ],
         }));
         let backwards = json!({"query": r#"{ lifecycleFunnel(from: "2026-06-02T00:00:00Z", to: "2026-06-01T00:00:00Z") { to } }"#});
-        let (_, refused) = app.graphql(super::support::app::ADMIN_KEY, backwards).await;
+        let (_, refused) = app.graphql(ADMIN_KEY, backwards).await;
         assert_eq!(refused["errors"][0]["extensions"]["code"], json!("BAD_INPUT"), "{refused}");
 
         // Another version with other cuts moves them, and says so.

@@ -24,9 +24,14 @@ async fn check(app: &TestApp) -> Vec<Difference> {
     app.run_due_refresh().await;
     let rules = Rules::parse(services.rules.configured()).expect("sound rules");
     let mut found = Vec::new();
-    let counts = rebuild::check(&services.store, Arc::new(rules), (services.value.clone(), services.now()), &mut found)
-        .await
-        .expect("a check");
+    let counts = rebuild::check(
+        &services.store,
+        Arc::new(rules),
+        (services.value.clone(), services.now()),
+        &mut found,
+    )
+    .await
+    .expect("a check");
     assert_eq!(counts.differences, found.len());
     found
 }
@@ -285,6 +290,8 @@ const SOME_RECORD: &str = "SELECT id FROM record WHERE external_key = 'u:bob'";
 const SOME_PURCHASE: &str = "SELECT record_id, id FROM purchase WHERE order_id = '7'";
 /// Named so, since a tampering looks for `customer_id` under the name `id`.
 const SOME_VALUE: &str = "SELECT customer_value.customer_id FROM customer_value WHERE totals <> '{}'";
+const SOME_STAGE: &str =
+    "SELECT metric_change.customer_id, metric FROM metric_change WHERE until_at IS NULL AND metric = 'lifecycle'";
 const TAMPERINGS: &[Tampering] = &[
     tampering(
         "record",
@@ -389,6 +396,8 @@ const TAMPERINGS: &[Tampering] = &[
     tampering("customer_value", SOME_VALUE, "first_purchase_at", "9"),
     tampering("customer_value", SOME_VALUE, "last_purchase_at", "9"),
     tampering("customer_value", SOME_VALUE, "totals", "'{}'"),
+    tampering("metric_change", SOME_STAGE, "value", "'MATURE'"),
+    tampering("metric_change", SOME_STAGE, "detail", r#"'{"subStage": "LOST"}'"#),
 ];
 
 /// Changes one row, checks that the check names it, and puts it right.
@@ -429,6 +438,10 @@ async fn tamper(app: &TestApp, tampering: &Tampering) {
             let n: i64 = found.try_get_by_index(i).unwrap();
             key.push(n.to_string());
             values.push(n.into());
+        } else if *name == "metric" {
+            let metric: String = found.try_get_by_index(i).unwrap();
+            key.push(metric.clone());
+            values.push(metric.into());
         } else {
             let id: Uuid = found.try_get_by_index(i).unwrap();
             key.push(id.to_string());
@@ -488,6 +501,7 @@ on_both! {
             ("purchase_line", "n = 0"),
             ("refund", "amount IS NOT NULL"),
             ("customer_value", "purchase_count > 0"),
+            ("metric_change", "until_at IS NULL AND metric = 'lifecycle'"),
             ("product", "sku = 'p2'"),
             ("event_definition", "name = 'Product Viewed'"),
             ("trait_definition", "name = 'city'"),

@@ -202,7 +202,10 @@ impl Stage<'_> {
         if to < self.at() {
             return Err(format!("{to} is over: the clock stands at {}", self.at()));
         }
-        while let Some(next) = due::earliest(self.services.store.reader()).await.map_err(|error| error.to_string())? {
+        while let Some(next) = due::earliest(self.services.store.reader())
+            .await
+            .map_err(|error| error.to_string())?
+        {
             if next > to || next <= self.services.now() {
                 break;
             }

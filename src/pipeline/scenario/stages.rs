@@ -75,7 +75,8 @@ impl GivenValue {
 
 pub(super) fn zone(at: &At<'_>) -> Result<Tz, Fault> {
     let name = at.name()?;
-    name.parse().map_err(|_| at.fault(format!("{name:?} is no time zone: write Europe/Berlin")))
+    name.parse()
+        .map_err(|_| at.fault(format!("{name:?} is no time zone: write Europe/Berlin")))
 }
 
 pub(super) fn read_config(at: &At<'_>) -> Result<GivenLifecycle, Fault> {
@@ -111,7 +112,10 @@ pub struct StageClaim {
 #[derive(Clone, Debug, PartialEq)]
 enum Claimed {
     /// The stage, and the sub-stage where it is named; null: there is none.
-    Stands { stage: Option<String>, sub_stage: Option<Option<String>> },
+    Stands {
+        stage: Option<String>,
+        sub_stage: Option<Option<String>>,
+    },
     /// Every stage, in order; a sub-stage is none of its own.
     CameBy(Vec<String>),
 }
