@@ -7,6 +7,7 @@ use super::consent::{self, ConsentChangeNode, ConsentNode, ConsentState};
 use super::decision::DecisionNode;
 use super::duration::Duration;
 use super::error;
+use super::facts::{self, CustomerFacts};
 use super::kinds::{Channel, EventKind, TimeOrder};
 use super::lifecycle::{self, Lifecycle, MetricChange, MetricValue};
 use super::loaders::{ConsentHistoryOf, HistoryOf, IdentifiersOf, RecordsOf, SeenOf, SummaryOf, TimelineOf, ask, ask_many};
@@ -289,6 +290,16 @@ impl CustomerNode {
     /// What calls for attention now, the oldest first.
     async fn warnings(&self, ctx: &Context<'_>) -> Result<Vec<EarlyWarningNode>> {
         classes::warnings(ctx, self.0.id).await
+    }
+
+    /// What they bought, gave back and did besides, in the reporting currency: what their value is computed from.
+    async fn facts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As of which instant: what is known today of what had happened until then. By default now; never later.")]
+        as_of: Option<DateTime>,
+    ) -> Result<CustomerFacts> {
+        facts::facts(ctx, self.0.id, as_of).await
     }
 
     /// Where they stand in the life cycle.

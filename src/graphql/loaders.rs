@@ -17,7 +17,7 @@ use crate::pipeline::view::View;
 use crate::pipeline::worth;
 use crate::store::walk::{Place, Window};
 use crate::store::{Store, StoreError};
-use crate::value::{Known, load, metric_store};
+use crate::value::{self, Known, metric_store};
 use async_graphql::dataloader::Loader;
 use async_graphql::{Context, Result};
 use entity::{DataClass, identifier, identity_decision, metric_change, source};
@@ -28,8 +28,8 @@ use uuid::Uuid;
 
 /// Answers questions from the database.
 pub struct Questions {
-    store: Store,
     services: Services,
+    store: Store,
     sources: SourceDirectory,
     /// Records of customers that some question has loaded: nearly every other one begins with them.
     members: Mutex<Members>,
@@ -51,8 +51,8 @@ impl Members {
 impl Questions {
     pub fn new(services: &Services) -> Self {
         Self {
-            store: services.store.clone(),
             services: services.clone(),
+            store: services.store.clone(),
             sources: services.sources.clone(),
             members: Mutex::default(),
         }
@@ -226,7 +226,7 @@ pub struct MetricsAt(pub CustomerId, pub Instant);
 /// Which page of the history of a discrete measure of this customer?
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MetricHistoryOf(pub CustomerId, pub &'static str, pub Page<metric_store::Place>);
-/// What is known of this customer, order by order?
+/// What is known of this customer that value is computed from?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KnownOf(pub CustomerId);
 /// What was bought in this purchase?
@@ -494,8 +494,12 @@ impl Loader<KnownOf> for Questions {
 
     async fn load(&self, keys: &[KnownOf]) -> Answers<KnownOf, Arc<Known>> {
         let asked: Vec<CustomerId> = keys.iter().map(|key| key.0).collect();
-        let known = load::known(self.store.reader(), &self.services.reporting().await?, &asked).await?;
-        Ok(known.into_iter().map(|(customer, known)| (KnownOf(customer), Arc::new(known))).collect())
+        let reporting = self.services.reporting().await?;
+        let known = value::load::known(self.store.reader(), &reporting, &asked).await?;
+        Ok(known
+            .into_iter()
+            .map(|(customer, known)| (KnownOf(customer), Arc::new(known)))
+            .collect())
     }
 }
 

@@ -16,6 +16,7 @@ mod decision;
 mod duration;
 mod erasure;
 mod error;
+mod facts;
 pub mod execute;
 mod feed;
 mod feed_change;

@@ -20,4 +20,4 @@ pub use list::{count_jobs, is_any_unfinished, page_of_jobs};
 pub use model::{ATTEMPTS, Job, JobError, NewJob};
 pub use runner::{Nudge, Runner, with};
 pub use running::Running;
-pub use store::{Lease, Progress, claim, enqueue, fail, finish, give_back, jobs, progress, renew, retry};
+pub use store::{Lease, Progress, claim, enqueue, enqueue_with, fail, finish, give_back, jobs, progress, renew, retry};

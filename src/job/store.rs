@@ -9,7 +9,7 @@ use crate::store::{Rows, StoreError, any_of, ids_value};
 use entity::{JobState, job};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
-    ActiveEnum as _, ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, EntityTrait as _,
+    ActiveEnum as _, ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait as _,
     FromQueryResult as _, IntoActiveModel as _, QueryFilter as _, Statement, UpdateMany,
 };
 use serde_json::Value;
@@ -65,6 +65,30 @@ pub async fn enqueue(tx: &DatabaseTransaction, new: &NewJob) -> Result<JobId, St
     };
     model.into_active_model().reset_all().insert(tx).await?;
     Ok(new.id)
+}
+
+/// Queues a job, or has one of the same kind that waits and was never begun do its work, too: `widen` answers the input of both, or `None`
+/// where they have nothing to do with each other. Nobody begins the one that waits before the commit.
+pub async fn enqueue_with(
+    tx: &DatabaseTransaction,
+    new: &NewJob,
+    widen: impl Fn(&Value, &Value) -> Option<Value>,
+) -> Result<JobId, StoreError> {
+    let backend = tx.get_database_backend();
+    let locking = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
+    let sql = format!(
+        "SELECT * FROM job WHERE state = {} AND kind = $1 AND attempts = 0 ORDER BY available_at, id {locking}",
+        JobState::Queued.to_value()
+    );
+    let waiting = job::Model::find_by_statement(Statement::from_sql_and_values(backend, sql, [new.kind.as_str().into()]));
+    for waiting in waiting.all(tx).await? {
+        if let Some(input) = widen(&waiting.input, &new.input) {
+            let update = job::Entity::update_many().col_expr(job::Column::Input, Expr::value(input));
+            update.filter(job::Column::Id.eq(waiting.id)).exec(tx).await?;
+            return Ok(JobId(waiting.id));
+        }
+    }
+    enqueue(tx, new).await
 }
 
 /// Takes the job of these kinds that has been due the longest, also one whose worker let its lease run out. `None`: none is due, or another

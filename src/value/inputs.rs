@@ -1,18 +1,22 @@
 //! What value is computed with besides orders: exchange rates of days, and money spent. Kept as it was said, to the last digit.
 //!
-//! Promises: the same rows again change nothing; a corrected rate or amount replaces the one before, and both deeds are in the audit.
+//! Promises: the same rows again change nothing; a corrected rate or amount replaces the one before, and both deeds are in the audit; whoever
+//! bought by a rate that is new or another one is looked at again, by a job.
 
 use crate::access::{self, Actor};
 use crate::base::ids::HashKey;
 use crate::base::money::Currency;
 use crate::base::{Instant, Money, SourceId};
 use crate::ingest::file::{RateRow, SpendRow};
+use crate::ingest::source::TRUST_JOB;
+use crate::job::{self, NewJob};
 use crate::store::{Rows, Store, StoreError};
 use chrono::{DateTime, NaiveDate};
 use entity::spend;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult as _, Statement};
-use serde_json::json;
-use std::collections::{HashMap, HashSet};
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// A row of a file.
@@ -49,10 +53,51 @@ pub async fn import(
                     let detail = json!({"rows": count});
                     access::record_deed(tx, store.ids(), now, actor, action, &source.to_string(), detail).await?;
                 }
+                let rates = rows.iter().zip(&is_new).filter(|(_, is_new)| **is_new);
+                let rates = rates.filter_map(|(row, _)| match row {
+                    Input::Rate(rate) => Some(rate),
+                    Input::Spend(..) => None,
+                });
+                if let Some(input) = bought_by(rates) {
+                    let mut job = NewJob::new(store.ids(), now, TRUST_JOB, input, actor.to_string());
+                    job.available_at = now.plus(GATHERED_FOR);
+                    job::enqueue_with(tx, &job, both).await?;
+                }
                 Ok(is_new)
             })
         })
         .await
+}
+
+/// The commits of one file ask for one job, and not each for its own.
+const GATHERED_FOR: Duration = Duration::from_secs(10);
+/// A day of some zone lies within those before and behind the same day of UTC.
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// Whom rates concern, as the job is told it; `None` without rates.
+fn bought_by<'r>(rates: impl Iterator<Item = &'r RateRow>) -> Option<Value> {
+    let mut currencies = BTreeSet::new();
+    let mut days: Option<(i64, i64)> = None;
+    for rate in rates {
+        currencies.extend([rate.from.code(), rate.to.code()]);
+        let day = rate.day.micros();
+        let (first, last) = days.unwrap_or((day, day));
+        days = Some((first.min(day), last.max(day)));
+    }
+    let (first, last) = days?;
+    Some(json!({"currencies": currencies, "from": first - DAY_MICROS, "until": last + 2 * DAY_MICROS}))
+}
+
+/// Who bought by the one rates or by the others, and by whatever lies between; `None`: one of them is no job about rates.
+fn both(one: &Value, other: &Value) -> Option<Value> {
+    let codes = |of: &Value| -> Option<BTreeSet<String>> {
+        let codes = of.get("currencies")?.as_array()?.iter();
+        codes.map(|code| code.as_str().map(str::to_owned)).collect()
+    };
+    let currencies: BTreeSet<String> = codes(one)?.union(&codes(other)?).cloned().collect();
+    let bound = |name: &str| Some((one.get(name)?.as_i64()?, other.get(name)?.as_i64()?));
+    let (from, until) = (bound("from")?, bound("until")?);
+    Some(json!({"currencies": currencies, "from": from.0.min(from.1), "until": until.0.max(until.1)}))
 }
 
 async fn write(
@@ -184,4 +229,30 @@ async fn write_spend(
         WHERE spend.amount_minor <> EXCLUDED.amount_minor OR spend.currency <> EXCLUDED.currency RETURNING id";
     let written = rows.insert(tx, "spend", replace).await?;
     written.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_twice_is_done_once_for_both() {
+        let rate = |from: &str, day: &str| RateRow {
+            day: Instant::parse(day).unwrap(),
+            from: crate::base::money::Currency::parse(from).unwrap(),
+            to: crate::base::money::Currency::parse("EUR").unwrap(),
+            rate: "1.5".parse().unwrap(),
+        };
+        assert_eq!(bought_by([].into_iter()), None);
+        let one = bought_by([rate("USD", "2026-05-02"), rate("USD", "2026-05-04")].iter()).unwrap();
+        let other = bought_by([rate("GBP", "2026-05-03")].iter()).unwrap();
+        let day = |text: &str| Instant::parse(text).unwrap().micros();
+        assert_eq!(one, json!({"currencies": ["EUR", "USD"], "from": day("2026-05-01"), "until": day("2026-05-06")}));
+        assert_eq!(
+            both(&other, &one),
+            Some(json!({"currencies": ["EUR", "GBP", "USD"], "from": day("2026-05-01"), "until": day("2026-05-06")}))
+        );
+        assert_eq!(both(&json!({"source": "x"}), &one), None);
+        assert_eq!(both(&json!({"everybody": true}), &one), None);
+    }
 }
