@@ -68,7 +68,10 @@ async fn measure(url: &str, customers: usize) -> Value {
     .unwrap();
     let store = open_store(&settings, Ids::system()).await.unwrap();
     let rules = RulesDirectory::new(settings.identity_rules().unwrap()).unwrap();
-    let services = Services::open(store, Clock::System, rules, None).await.unwrap().valuing(settings.value_rules().unwrap());
+    let services = Services::open(store, Clock::System, rules, None)
+        .await
+        .unwrap()
+        .valuing(settings.value_rules().unwrap());
     let mut sources = Vec::new();
     for key in ["web", "books"] {
         let new = NewSource {

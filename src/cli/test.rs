@@ -306,7 +306,9 @@ async fn play(settings: &Settings, scratch: &mut Scratch, chosen: &Play) -> Resu
 async fn play_scenario(settings: &Settings, store: Store, scenario: &Scenario) -> anyhow::Result<Result<Answers, Fault>> {
     let clock = Clock::manual(scenario::start(scenario));
     let rules = RulesDirectory::new(scenario.rules.clone())?;
-    let services = Services::open(store, clock, rules, None).await?.valuing(settings.value_rules()?);
+    let services = Services::open(store, clock, rules, None)
+        .await?
+        .valuing(settings.value_rules()?);
     Ok(behind_doors(settings, &services, async |door| {
         scenario::run(&services, door, scenario).await
     })

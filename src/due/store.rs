@@ -31,7 +31,11 @@ pub async fn mark_with_events(
 ) -> Result<(), StoreError> {
     let count = customers.len();
     let ids = || customers.keys().copied();
-    let bound = |of: fn(&Span) -> Instant| customers.values().map(move |span| span.as_ref().map(|span| of(span).micros()));
+    let bound = |of: fn(&Span) -> Instant| {
+        customers
+            .values()
+            .map(move |span| span.as_ref().map(|span| of(span).micros()))
+    };
     Rows::new()
         .id("customer_id", ids().map(|customer| customer.0))
         .int("due_at", ids().map(|customer| mark.due_at(customer).micros()))

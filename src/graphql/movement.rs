@@ -112,7 +112,9 @@ fn class(label: Option<&String>) -> Option<RfmClass> {
 pub async fn rfm_matrix(ctx: &Context<'_>, since: Option<Instant>) -> Result<RfmMatrix> {
     let services = services(ctx)?;
     let db = services.store.reader();
-    let in_force = ask(ctx, InForce).await?.ok_or_else(|| error::internal("nothing is known of models"))?;
+    let in_force = ask(ctx, InForce)
+        .await?
+        .ok_or_else(|| error::internal("nothing is known of models"))?;
     let currency = in_force.reporting.currency;
     let found = movement::cells(db, "rfm", currency.as_ref()).await;
     let found = found.map_err(|cause| error::store(&cause))?;

@@ -17,7 +17,12 @@ fn track(user: &str, event: &str, at: &str, properties: Value) -> Value {
 }
 
 fn order(user: &str, at: &str, revenue: i64) -> Value {
-    track(user, "Order Completed", at, json!({"order_id": format!("{user}-{at}"), "revenue": revenue, "currency": "EUR"}))
+    track(
+        user,
+        "Order Completed",
+        at,
+        json!({"order_id": format!("{user}-{at}"), "revenue": revenue, "currency": "EUR"}),
+    )
 }
 
 fn row(version: i64, kind: ValueModelKind, model: Value) -> value_model::Model {
@@ -51,7 +56,9 @@ async fn publish(app: &TestApp, version: i64, recency: [i64; 4]) {
     models::insert(&tx, &rows).await.unwrap();
     tx.commit().await.unwrap();
     let published = app
-        .ask(&format!("mutation {{ valueModelPublish(input: {{version: {version}}}) {{ version userErrors {{ message }} }} }}"))
+        .ask(&format!(
+            "mutation {{ valueModelPublish(input: {{version: {version}}}) {{ version userErrors {{ message }} }} }}"
+        ))
         .await;
     assert_eq!(published["valueModelPublish"], json!({"version": version, "userErrors": []}));
     app.run_due_jobs().await;
@@ -88,11 +95,21 @@ async fn history(app: &TestApp, user: &str, metric: &str) -> Vec<(String, String
     let record = keys.record(keys.source("web"), &format!("u:{user}"));
     let sql = "SELECT m.* FROM metric_change m JOIN record r ON r.customer_id = m.customer_id WHERE r.id = $1 AND m.metric = $2 ORDER BY m.rev";
     let statement = Statement::from_sql_and_values(store.backend(), sql, [record.0.into(), metric.into()]);
-    let rows = metric_change::Model::find_by_statement(statement).all(store.reader()).await.unwrap();
+    let rows = metric_change::Model::find_by_statement(statement)
+        .all(store.reader())
+        .await
+        .unwrap();
     let kind = |cause: &str| cause.split(':').next().unwrap_or_default().to_owned();
     let told = rows.into_iter();
-    told.map(|row| (row.value, Instant::from_micros(row.from_at).to_string(), kind(&row.cause), row.model_version))
-        .collect()
+    told.map(|row| {
+        (
+            row.value,
+            Instant::from_micros(row.from_at).to_string(),
+            kind(&row.cause),
+            row.model_version,
+        )
+    })
+    .collect()
 }
 
 fn told(rows: &[(&str, &str, &str, Option<i64>)]) -> Vec<(String, String, String, Option<i64>)> {

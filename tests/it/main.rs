@@ -33,6 +33,7 @@ mod jobs_cancel;
 mod layers;
 mod lifecycle;
 mod lists;
+mod models;
 mod operations;
 mod precision;
 mod pressure;

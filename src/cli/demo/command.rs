@@ -80,7 +80,9 @@ pub(in crate::cli) async fn run(settings: &Settings, demo: &Demo) -> anyhow::Res
     let store = open_store(settings, Ids::system()).await?;
     let parallel = if store.is_postgres() { settings.ingest.committers } else { 1 };
     let rules = RulesDirectory::new(settings.identity_rules()?)?;
-    let services = Services::open(store, Clock::System, rules, None).await?.valuing(settings.value_rules()?);
+    let services = Services::open(store, Clock::System, rules, None)
+        .await?
+        .valuing(settings.value_rules()?);
     services.rules.refresh(&services.store).await?;
     let (intake, committers) = queue::start(services.clone(), parallel, 1_000_000);
     let watch = Stopwatch::start();

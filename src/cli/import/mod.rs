@@ -156,7 +156,9 @@ pub(super) async fn run(settings: &Settings, import: Import) -> anyhow::Result<(
         bail!("the source {:?} is disabled", import.source);
     }
     let rules = RulesDirectory::new(settings.identity_rules()?)?;
-    let services = Services::open(store, Clock::System, rules, None).await?.valuing(settings.value_rules()?);
+    let services = Services::open(store, Clock::System, rules, None)
+        .await?
+        .valuing(settings.value_rules()?);
     // Published rules stand before those of the settings.
     services.rules.refresh(&services.store).await?;
     let shop = Shop {

@@ -29,7 +29,9 @@ pub async fn count_all(db: &impl ConnectionTrait) -> Result<i64, StoreError> {
 }
 
 async fn one(db: &impl ConnectionTrait, sql: &str) -> Result<Option<i64>, StoreError> {
-    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+    let row = db
+        .query_one_raw(Statement::from_string(db.get_database_backend(), sql))
+        .await?;
     Ok(row.map_or(Ok(None), |row| row.try_get_by_index(0))?)
 }
 
@@ -56,7 +58,9 @@ pub async fn buyers_among(
         values.push(value);
         format!("${}", values.len())
     };
-    let of_source = bought.at.map(|source| format!("AND r.source_id = {}", value(source.0.into())));
+    let of_source = bought
+        .at
+        .map(|source| format!("AND r.source_id = {}", value(source.0.into())));
     let currencies: Vec<String> = bought.currencies.iter().map(|code| value(code.as_str().into())).collect();
     let in_currencies = (!currencies.is_empty()).then(|| format!("AND p.currency IN ({})", currencies.join(", ")));
     let between = bought

@@ -94,7 +94,11 @@ impl Wanted {
         })
     }
 
-    async fn among(&self, tx: &DatabaseTransaction, page: &[CustomerId]) -> Result<BTreeMap<CustomerId, Option<Span>>, StoreError> {
+    async fn among(
+        &self,
+        tx: &DatabaseTransaction,
+        page: &[CustomerId],
+    ) -> Result<BTreeMap<CustomerId, Option<Span>>, StoreError> {
         match self {
             Self::Everybody => Ok(page.iter().map(|customer| (*customer, Some(Span::EVERYTHING))).collect()),
             Self::Buyers(bought) => {
