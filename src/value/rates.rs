@@ -237,8 +237,8 @@ mod tests {
         assert_eq!(multiplied(1_000_000_000_000_000, long, 0), Some(123_456_789_012_346));
         assert_eq!(
             divided(1_234_567_890_123_456, long, 0),
-            Some(10_000_000_000_000_000),
-            "to the nearest"
+            Some(9_999_999_999_999_994),
+            "6.39 less than 10^16"
         );
         assert_eq!(rounded(u64::MAX, 1, 1), Some(u64::MAX));
         assert_eq!(rounded(5, 1, 10), Some(1), "half");

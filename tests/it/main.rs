@@ -57,3 +57,4 @@ mod timeline;
 mod tracking;
 mod view;
 mod web;
+mod worth;

@@ -9,7 +9,7 @@ use crate::cli::commands::Signals;
 use crate::cli::server::open_store;
 use crate::cli::settings::Settings;
 use crate::identity::RulesDirectory;
-use crate::pipeline::{Services, queue};
+use crate::pipeline::{Services, queue, refresh};
 use clap::Args;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -84,6 +84,7 @@ pub(in crate::cli) async fn run(settings: &Settings, demo: &Demo) -> anyhow::Res
         .await?
         .valuing(settings.value_rules()?);
     services.rules.refresh(&services.store).await?;
+    refresh::follow_rules(&services).await?;
     let (intake, committers) = queue::start(services.clone(), parallel, 1_000_000);
     let watch = Stopwatch::start();
     let loaded = tokio::select! {
