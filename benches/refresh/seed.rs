@@ -1,14 +1,16 @@
-//! Customers of two records and three orders each, written straight into the tables.
+//! Customers of two records, three orders of a product each and four events, one of ten of them a review, written straight into the tables.
 
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::{ActiveEnum as _, ConnectionTrait as _, Statement};
 use tributary::base::{CustomerId, Instant};
-use tributary::due::{self, Mark};
+use tributary::due::{self, Mark, Span};
 use tributary::store::{Rows, Store};
 use uuid::Uuid;
 
 /// Rows written together.
 const CHUNK: usize = 5_000;
 const ORDERS_EACH: usize = 3;
+const EVENTS_EACH: usize = 4;
+const PRODUCTS: usize = 200;
 /// 1 May 2026.
 const NOW: i64 = 1_777_593_600_000_000;
 const DAY: i64 = 86_400_000_000;
@@ -22,6 +24,15 @@ fn id(customer: usize, of: u64, n: usize) -> Uuid {
 pub async fn seed(store: &Store, sources: &[Uuid], customers: usize) {
     let all: Vec<usize> = (0..customers).collect();
     let db = store.writer();
+    Rows::new()
+        .id("id", (0..PRODUCTS).map(|n| id(n, 9, 0)))
+        .text("sku", (0..PRODUCTS).map(|n| format!("sku-{n}")))
+        .text("category", (0..PRODUCTS).map(|n| format!("category {}", n % 12)))
+        .int("name_at", (0..PRODUCTS).map(|_| NOW))
+        .int("category_at", (0..PRODUCTS).map(|_| NOW))
+        .insert(db, "product", "")
+        .await
+        .unwrap();
     for chunk in all.chunks(CHUNK) {
         let of = || chunk.iter().copied();
         Rows::new()
@@ -67,13 +78,42 @@ pub async fn seed(store: &Store, sources: &[Uuid], customers: usize) {
             .insert(db, "purchase", "")
             .await
             .unwrap();
+        Rows::new()
+            .id("record_id", orders().map(|(n, p)| id(n, 0, p % 2)))
+            .id("purchase_id", orders().map(|(n, p)| id(n, 5, p)))
+            .int("n", orders().map(|_| 0))
+            .id("product_id", orders().map(|(n, p)| id((n * 7 + p) % PRODUCTS, 9, 0)))
+            .int("quantity", orders().map(|_| 1))
+            .insert(db, "purchase_line", "")
+            .await
+            .unwrap();
+        let events = || of().flat_map(|n| (0..EVENTS_EACH).map(move |e| (n, e)));
+        let name = |n: usize, e: usize| match (n + e) % 10 {
+            0 => "Review Submitted",
+            _ => "Product Viewed",
+        };
+        Rows::new()
+            .id("record_id", events().map(|(n, e)| id(n, 0, e % 2)))
+            .id("id", events().map(|(n, e)| id(n, 6, e)))
+            .text("message_id", events().map(|(n, e)| format!("m-{n}-{e}")))
+            .small("kind", events().map(|_| entity::EventKind::Track.to_value()))
+            .text("name", events().map(|(n, e)| name(n, e).to_owned()))
+            .int("occurred_at", events().map(|(n, e)| at(n, e)))
+            .int("received_at", events().map(|(n, e)| at(n, e)))
+            .int("arrival", events().map(|(n, e)| at(n, e)))
+            .small("flags", events().map(|_| 0))
+            .json("properties", events().map(|_| r#"{"rating": 4}"#.to_owned()))
+            .json("context", events().map(|_| "{}".to_owned()))
+            .insert(db, "event", "")
+            .await
+            .unwrap();
     }
     let sql = if store.is_postgres() { "VACUUM ANALYZE" } else { "ANALYZE" };
     db.execute_raw(Statement::from_string(store.backend(), sql)).await.unwrap();
 }
 
-/// Marks everybody.
-pub async fn make_due(store: &Store, now: Instant) {
+/// Marks everybody; `events`: everything that they did is counted again.
+pub async fn make_due(store: &Store, now: Instant, events: bool) {
     let rows = store
         .reader()
         .query_all_raw(Statement::from_string(store.backend(), "SELECT id FROM customer"));
@@ -85,13 +125,14 @@ pub async fn make_due(store: &Store, now: Instant) {
         .collect();
     for chunk in all.chunks(CHUNK) {
         let marking = store.transact::<_, tributary::store::StoreError, _>(|tx, _| {
-            let chunk = chunk.iter().map(|id| CustomerId(*id)).collect();
+            let span = events.then_some(Span::EVERYTHING);
+            let chunk = chunk.iter().map(|id| (CustomerId(*id), span)).collect();
             let mark = Mark {
                 by: store.ids().time_ordered(now),
                 at: now,
                 class: entity::DueClass::Live,
             };
-            Box::pin(async move { due::mark(tx, &chunk, mark).await })
+            Box::pin(async move { due::mark_with_events(tx, &chunk, mark).await })
         });
         marking.await.unwrap();
     }

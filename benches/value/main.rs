@@ -1,8 +1,9 @@
 //! How fast lifetime values are, held against the Python package lifetimes 0.11.3 over the same customers, in turn, on the same machine.
 //!
 //! `cargo bench --bench value` measures a million customers and writes `benches/results/value.json`. After `--`, `--quick` takes a tenth
-//! of the customers once, and writes nothing. Needs Python 3 with venv: the package is installed from PyPI into a folder under `target`,
-//! once; where that cannot be, the run fails and says so.
+//! of the customers once, and writes nothing. `TRIBUTARY_LIFETIMES_PYTHON` names a Python that has the package; without it the package is
+//! installed from PyPI into a folder under `target`, once, which needs Python 3 with venv. Where neither is to be had, the run says so, and
+//! measures and judges our side alone.
 //!
 //! Promises: fits start from the histories of single customers, so sorting and counting them is part of the time; what is read and
 //! imported is not, for either side; both sides must find the same parameters.
@@ -26,6 +27,7 @@ use tributary::value::{Family, History, Scorer, Spend, Terms, fit_buying, fit_sp
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const LIFETIMES: &str = "lifetimes==0.11.3";
+const PYTHON: &str = "TRIBUTARY_LIFETIMES_PYTHON";
 /// The BG/NBD fit is to be so many times faster than in lifetimes.
 const FASTER: f64 = 50.0;
 const SPENDING_SECONDS: f64 = 0.5;
@@ -60,7 +62,15 @@ fn main() {
     let mut runs = Vec::new();
     for _ in 0..repetitions {
         let ours = measure(&customers);
-        let theirs = lifetimes(&python, &file);
+        let Some(python) = &python else {
+            println!(
+                "fit of BG/NBD {:.3} s; Gamma-Gamma {:.3} s (target {SPENDING_SECONDS}); scores {:.3} s (target {SCORING_SECONDS}), with every age \
+                 another {:.3} s; nothing to hold it against",
+                ours.buying, ours.spending, ours.scoring, ours.scoring_apart
+            );
+            continue;
+        };
+        let theirs = lifetimes(python, &file);
         println!(
             "fit of BG/NBD {:.3} s, lifetimes {:.1} s; Gamma-Gamma {:.3} s, {:.1} s; scores {:.3} s, with every age another {:.3} s",
             ours.buying, theirs["buying_seconds"], ours.spending, theirs["spending_seconds"], ours.scoring, ours.scoring_apart
@@ -69,6 +79,9 @@ fn main() {
         runs.push((ours, theirs));
     }
     std::fs::remove_file(file).unwrap();
+    if runs.is_empty() {
+        return;
+    }
     let results = results(count, &runs);
     println!("{:#}", results["targets"]);
     if !is_quick {
@@ -139,15 +152,34 @@ fn write(file: &Path, customers: &[Customer]) {
     std::fs::write(file, text).unwrap();
 }
 
-/// A Python that has the package.
-fn python() -> PathBuf {
+/// A Python that has the package; none where it cannot be had.
+fn python() -> Option<PathBuf> {
+    let has_package = |python: &Path| packages::run(Command::new(python).args(["-c", "import lifetimes"]));
+    if let Some(named) = std::env::var_os(PYTHON) {
+        let named = PathBuf::from(named);
+        return match has_package(&named) {
+            Ok(_) => Some(named),
+            Err(problem) => {
+                println!("{PYTHON}: {} has no {LIFETIMES}: {problem}", named.display());
+                None
+            }
+        };
+    }
+    let installed = installed();
+    if let Err(problem) = &installed {
+        println!("{LIFETIMES} is not to be had: {problem}; name a Python that has it in {PYTHON}");
+    }
+    installed.ok()
+}
+
+fn installed() -> Result<PathBuf, String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lifetimes");
     let python = folder.join("bin/python");
     if packages::run(Command::new(&python).args(["-c", "import lifetimes"])).is_err() {
-        packages::run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).unwrap();
-        packages::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", LIFETIMES])).unwrap();
+        packages::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        packages::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", LIFETIMES]))?;
     }
-    python
+    Ok(python)
 }
 
 fn lifetimes(python: &Path, file: &Path) -> Value {

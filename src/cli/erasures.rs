@@ -94,7 +94,9 @@ async fn replay(settings: &Settings, file: &Path) -> anyhow::Result<()> {
     let store = open_store(settings, Ids::system()).await?;
     let entries = erase::read(store.hash_key(), &text).with_context(|| file.display().to_string())?;
     let rules = RulesDirectory::new(settings.identity_rules()?)?;
-    let services = Services::open(store, Clock::System, rules, None).await?.valuing(settings.value_rules()?);
+    let services = Services::open(store, Clock::System, rules, None)
+        .await?
+        .valuing(settings.value_rules()?);
     // Published rules stand before those of the settings.
     services.rules.refresh(&services.store).await?;
     let known = ledger::known(services.store.reader(), entries.iter().map(|entry| entry.erasure)).await?;

@@ -159,7 +159,9 @@ impl Server {
     pub async fn start(settings: &Settings, store: Store, clock: Clock) -> anyhow::Result<Self> {
         let preset = Some(settings.auth.admin_key.as_str()).filter(|key| !key.is_empty());
         let rules = RulesDirectory::new(settings.identity_rules()?)?;
-        let mut services = Services::open(store, clock, rules, preset).await?.valuing(settings.value_rules()?);
+        let mut services = Services::open(store, clock, rules, preset)
+            .await?
+            .valuing(settings.value_rules()?);
         let longest_token = Duration::from_secs(settings.auth.subject_token_seconds);
         let remembered = Duration::from_secs(settings.auth.remembered_seconds);
         services.keyring = services.keyring.with_longest_token(longest_token).remembering(remembered);

@@ -306,7 +306,9 @@ async fn play(settings: &Settings, scratch: &mut Scratch, chosen: &Play) -> Resu
 async fn play_scenario(settings: &Settings, store: Store, scenario: &Scenario) -> anyhow::Result<Result<Answers, Fault>> {
     let clock = Clock::manual(scenario::start(scenario));
     let rules = RulesDirectory::new(scenario.rules.clone())?;
-    let services = Services::open(store, clock, rules, None).await?.valuing(settings.value_rules()?);
+    let services = Services::open(store, clock, rules, None)
+        .await?
+        .valuing(settings.value_rules()?);
     Ok(behind_doors(settings, &services, async |door| {
         scenario::run(&services, door, scenario).await
     })
@@ -316,7 +318,8 @@ async fn play_scenario(settings: &Settings, store: Store, scenario: &Scenario) -
 /// The same under the rules of the settings, with the loops of the change log.
 async fn play_story(settings: &Settings, store: Store, story: &Story) -> anyhow::Result<Result<Vec<String>, Fault>> {
     let rules = RulesDirectory::new(settings.identity_rules()?)?;
-    let services = Services::open(store, Clock::manual(story.clock), rules, None).await?.valuing(settings.value_rules()?);
+    let value = story.value.over(settings.value_rules()?);
+    let services = Services::open(store, Clock::manual(story.clock), rules, None).await?.valuing(value);
     let options = FeedOptions {
         // Nobody else writes to this store.
         redis_url: String::new(),

@@ -77,7 +77,10 @@ impl Problems {
 
     fn names(&mut self, key: &str, names: &[String]) -> Vec<String> {
         let given: BTreeSet<&str> = names.iter().map(|name| name.trim()).collect();
-        self.require(!given.contains(""), &format!("{key} must hold names of events, none of them empty"));
+        self.require(
+            !given.contains(""),
+            &format!("{key} must hold names of events, none of them empty"),
+        );
         self.require(given.len() <= MAX_NAMES, &format!("{key} may hold {MAX_NAMES} names"));
         given.into_iter().map(str::to_owned).collect()
     }
@@ -195,8 +198,14 @@ impl Worth {
             (0.0..=10.0).contains(&self.annual_discount),
             "worth.annual_discount must lie between 0 and 10: 0.1 is ten per cent",
         );
-        for (name, value) in [("referral_share", self.referral_share), ("coverage_floor", self.coverage_floor)] {
-            problems.require((0.0..=1.0).contains(&value), &format!("worth.{name} must lie between 0 and 1"));
+        for (name, value) in [
+            ("referral_share", self.referral_share),
+            ("coverage_floor", self.coverage_floor),
+        ] {
+            problems.require(
+                (0.0..=1.0).contains(&value),
+                &format!("worth.{name} must lie between 0 and 1"),
+            );
         }
         WorthRules {
             margin: problems.open(
@@ -267,7 +276,10 @@ mod tests {
         assert_eq!((rules.zone, rules.activity.len()), (Tz::Asia__Shanghai, 2));
         assert_eq!(rules.currency.as_ref().map(crate::base::money::Currency::code), Some("CNY"));
         assert_eq!(rules.data_from, "2024-02-29".parse().ok());
-        assert_eq!((rules.lifecycle.decline_gap_factor, rules.lifecycle.mature_min_revenue_ratio), (2.5, None));
+        assert_eq!(
+            (rules.lifecycle.decline_gap_factor, rules.lifecycle.mature_min_revenue_ratio),
+            (2.5, None)
+        );
         assert_eq!((rules.churn.high_from, rules.churn.usage_events.len()), (1.0, 1));
         assert_eq!((rules.worth.margin, rules.worth.family), (Some(0.35), Some(Family::MbgNbd)));
     }
@@ -278,22 +290,57 @@ mod tests {
             ("VALUE__ZONE", "Berlin", "value.zone must be a name of the time zone database"),
             ("VALUE__CURRENCY", "€", "value.currency must be a currency code"),
             ("VALUE__DATA_FROM", "2023-02-29", "value.data_from must be a day"),
-            ("LIFECYCLE__DEFAULT_GAP_DAYS", "0", "lifecycle.default_gap_days must lie between"),
-            ("LIFECYCLE__DEFAULT_GAP_DAYS", "NaN", "lifecycle.default_gap_days must lie between"),
-            ("LIFECYCLE__LOST_GAP_FACTOR", "1.5", "lifecycle.lost_gap_factor must be decline_gap_factor or more"),
-            ("LIFECYCLE__MATURE_MIN_ORDERS", "-1", "LIFECYCLE__MATURE_MIN_ORDERS: lifecycle.mature_min_orders must be a whole number"),
-            ("LIFECYCLE__MATURE_MIN_REVENUE_RATIO", "much", "lifecycle.mature_min_revenue_ratio must be a number"),
+            (
+                "LIFECYCLE__DEFAULT_GAP_DAYS",
+                "0",
+                "lifecycle.default_gap_days must lie between",
+            ),
+            (
+                "LIFECYCLE__DEFAULT_GAP_DAYS",
+                "NaN",
+                "lifecycle.default_gap_days must lie between",
+            ),
+            (
+                "LIFECYCLE__LOST_GAP_FACTOR",
+                "1.5",
+                "lifecycle.lost_gap_factor must be decline_gap_factor or more",
+            ),
+            (
+                "LIFECYCLE__MATURE_MIN_ORDERS",
+                "-1",
+                "LIFECYCLE__MATURE_MIN_ORDERS: lifecycle.mature_min_orders must be a whole number",
+            ),
+            (
+                "LIFECYCLE__MATURE_MIN_REVENUE_RATIO",
+                "much",
+                "lifecycle.mature_min_revenue_ratio must be a number",
+            ),
             ("CHURN__MEDIUM_FROM", "0.8", "churn.medium_from and churn.high_from must be"),
-            ("CHURN__USAGE_DROP", "lots", "CHURN__USAGE_DROP: churn.usage_drop must be a number"),
+            (
+                "CHURN__USAGE_DROP",
+                "lots",
+                "CHURN__USAGE_DROP: churn.usage_drop must be a number",
+            ),
             ("CHURN__LOW_RECOMMENDATION", "11", "churn.low_recommendation must lie between"),
             ("WORTH__MARGIN", "35", "worth.margin must be a number from 0 to 1"),
-            ("WORTH__ANNUAL_RETENTION", "-0.1", "worth.annual_retention must be a number from 0 to 1"),
-            ("WORTH__COVERAGE_FLOOR", "1.1", "worth.coverage_floor must lie between 0 and 1"),
+            (
+                "WORTH__ANNUAL_RETENTION",
+                "-0.1",
+                "worth.annual_retention must be a number from 0 to 1",
+            ),
+            (
+                "WORTH__COVERAGE_FLOOR",
+                "1.1",
+                "worth.coverage_floor must lie between 0 and 1",
+            ),
             ("WORTH__MODEL", "pareto", "worth.model must be bg-nbd, mbg-nbd or empty"),
         ] {
             let problems = with(&[(name, value)]).expect_err(name);
             assert!(problems.len() == 1 && problems[0].contains(expected), "{name}: {problems:?}");
         }
-        assert_eq!(with(&[("VALUE__ZONE", "x"), ("WORTH__MARGIN", "x")]).expect_err("two").len(), 2);
+        assert_eq!(
+            with(&[("VALUE__ZONE", "x"), ("WORTH__MARGIN", "x")]).expect_err("two").len(),
+            2
+        );
     }
 }

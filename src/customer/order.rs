@@ -287,11 +287,19 @@ mod tests {
                 vec![(12, 500), (20, 1000)],
             ),
             (
-                vec![at(20, refund(Some(30), None)), at(25, refund(Some(30), None)), at(30, refund(Some(1), None))],
+                vec![
+                    at(20, refund(Some(30), None)),
+                    at(25, refund(Some(30), None)),
+                    at(30, refund(Some(1), None)),
+                ],
                 vec![(20, 3000), (25, 1500)],
             ),
             (
-                vec![at(20, refund(Some(10), Some("USD"))), at(25, refund(None, None)), at(30, refund(Some(1), None))],
+                vec![
+                    at(20, refund(Some(10), Some("USD"))),
+                    at(25, refund(None, None)),
+                    at(30, refund(Some(1), None)),
+                ],
                 vec![(25, 4500)],
             ),
             (

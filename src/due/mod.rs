@@ -14,5 +14,5 @@ pub use failures::{count_quarantined, drive_again, fail, quarantined};
 pub use model::{ATTEMPTS, Backlog, Claim, Due, Mark, Quarantined, Span, mark_of_model, next_attempt};
 pub use step::{CaughtUp, Judged, Measure, Stuck, catch_up};
 pub use store::{
-    IS_TOLD_OF_EVENTS, backlog, claim, finish, forget, held, is_any, mark, mark_with_events, marked_among, outdated_among, release,
+    IS_TOLD_OF_EVENTS, backlog, claim, earliest, finish, forget, held, is_any, mark, mark_with_events, marked_among, outdated_among, release,
 };

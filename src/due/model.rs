@@ -166,7 +166,10 @@ mod tests {
 
     #[test]
     fn a_mark_of_models_says_so_and_is_as_fresh_as_any() {
-        let fresh = [Uuid::from_u128(0x0199_0000_0000_7abc_8def_0000_0000_0001), Uuid::from_u128(0x0199_0000_0000_7abd_8def_0000_0000_0001)];
+        let fresh = [
+            Uuid::from_u128(0x0199_0000_0000_7abc_8def_0000_0000_0001),
+            Uuid::from_u128(0x0199_0000_0000_7abd_8def_0000_0000_0001),
+        ];
         let marks = fresh.map(|fresh| mark_of_model(300, fresh));
         assert_ne!(marks[0], marks[1]);
         assert_eq!(marks.map(model_of_mark), [Some(300); 2]);

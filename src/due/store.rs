@@ -31,7 +31,11 @@ pub async fn mark_with_events(
 ) -> Result<(), StoreError> {
     let count = customers.len();
     let ids = || customers.keys().copied();
-    let bound = |of: fn(&Span) -> Instant| customers.values().map(move |span| span.as_ref().map(|span| of(span).micros()));
+    let bound = |of: fn(&Span) -> Instant| {
+        customers
+            .values()
+            .map(move |span| span.as_ref().map(|span| of(span).micros()))
+    };
     Rows::new()
         .id("customer_id", ids().map(|customer| customer.0))
         .int("due_at", ids().map(|customer| mark.due_at(customer).micros()))
@@ -281,4 +285,14 @@ pub async fn backlog(db: &impl ConnectionTrait, now: Instant) -> Result<Backlog,
         quarantined: counted.quarantined,
         oldest_live: counted.oldest.map(Instant::from_micros),
     }))
+}
+
+/// The earliest instant at which anybody is due, be it over or to come; `None`: nobody is.
+pub async fn earliest(db: &impl ConnectionTrait) -> Result<Option<Instant>, StoreError> {
+    let sql = "SELECT MIN(due_at) FROM due WHERE quarantined_at IS NULL";
+    let row = db
+        .query_one_raw(Statement::from_string(db.get_database_backend(), sql))
+        .await?;
+    let earliest: Option<i64> = row.map_or(Ok(None), |row| row.try_get_by_index(0))?;
+    Ok(earliest.map(Instant::from_micros))
 }

@@ -77,11 +77,13 @@ impl LifetimeValue {
         &self,
         #[graphql(desc = "How far ahead, from now; at most 50 years.")] within: Duration,
     ) -> Option<Result<f64>> {
-        self.purchases(&within).map(|found| found.map(|(expected, _)| expected)).transpose()
+        self.purchases(&within)
+            .map(|found| found.map(|(expected, _)| expected))
+            .transpose()
     }
 
     /// The range in which that number lies with 90 %, as far as the parameters of the model are unsure; the purchases themselves vary by
-    /// chance as well. Null where the number is, and where the model has no standard errors.
+    /// chance as well; null where the number is, and where the model has no standard errors.
     async fn expected_purchases_interval(
         &self,
         #[graphql(desc = "How far ahead, from now; at most 50 years.")] within: Duration,
@@ -181,10 +183,18 @@ fn check(argument: &str, length: &Duration) -> Result<()> {
 }
 
 /// What a customer is worth.
-pub async fn clv(ctx: &Context<'_>, customer: CustomerId, horizon: Duration, discount_rate: Option<f64>) -> Result<LifetimeValue> {
+pub async fn clv(
+    ctx: &Context<'_>,
+    customer: CustomerId,
+    horizon: Duration,
+    discount_rate: Option<f64>,
+) -> Result<LifetimeValue> {
     check("horizon", &horizon)?;
     if discount_rate.is_some_and(|rate| !(0.0..1.0).contains(&rate)) {
-        return Err(error::bad_input("discountRate", "must be 0 or more and below 1: 0.1 is ten per cent a year"));
+        return Err(error::bad_input(
+            "discountRate",
+            "must be 0 or more and below 1: 0.1 is ten per cent a year",
+        ));
     }
     let services = services(ctx)?;
     let in_force = ask(ctx, InForce).await?;

@@ -1,8 +1,8 @@
 //! The customer: one view over all records.
 
 use super::classes::{self, Churn, EarlyWarningNode, Rfm};
-use super::connection::{Connection, page};
 use super::clv::{self, LifetimeValue};
+use super::connection::{Connection, page};
 use super::consent::{self, ConsentChangeNode, ConsentNode, ConsentState};
 use super::decision::DecisionNode;
 use super::duration::Duration;
@@ -271,7 +271,9 @@ impl CustomerNode {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How far ahead, from now; at most 50 years.", default_with = "Duration::years(5)")] horizon: Duration,
-        #[graphql(desc = "What waiting for a year costs, from 0 to below 1; null: as it is configured.")] discount_rate: Option<f64>,
+        #[graphql(desc = "What waiting for a year costs, from 0 to below 1; null: as it is configured.")] discount_rate: Option<
+            f64,
+        >,
     ) -> Result<LifetimeValue> {
         clv::clv(ctx, self.0.id, horizon, discount_rate).await
     }
@@ -296,7 +298,9 @@ impl CustomerNode {
     async fn facts(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "As of which instant: what is known today of what had happened until then. By default now; never later.")]
+        #[graphql(
+            desc = "As of which instant: what is known today of what had happened until then. By default now; never later."
+        )]
         as_of: Option<DateTime>,
     ) -> Result<CustomerFacts> {
         facts::facts(ctx, self.0.id, as_of).await

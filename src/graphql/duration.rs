@@ -97,7 +97,9 @@ mod tests {
             assert!((found.days - days).abs() < 1e-9, "{text}: {}", found.days);
             assert_eq!(found.to_value(), Value::String(text.to_owned()));
         }
-        for text in ["", "P", "PT", "P1", "1D", "P-1D", "PD", "P1H", "P1D2Y", "P1D1D", "P1S", "p1d", "P1.D", "P.5D", "P1e3D", "P1DT"] {
+        for text in [
+            "", "P", "PT", "P1", "1D", "P-1D", "PD", "P1H", "P1D2Y", "P1D1D", "P1S", "p1d", "P1.D", "P.5D", "P1e3D", "P1DT",
+        ] {
             assert_eq!(Duration::of(text), None, "{text}");
         }
     }

@@ -179,7 +179,10 @@ impl CustomerFacts {
         let each = self.facts.channels.iter();
         each.filter_map(|(name, orders)| {
             let channel = parse_enum(Value::Enum(Name::new(name))).ok()?;
-            Some(ChannelOrders { channel, orders: *orders })
+            Some(ChannelOrders {
+                channel,
+                orders: *orders,
+            })
         })
         .collect()
     }
@@ -215,7 +218,8 @@ impl CustomerFacts {
         ctx: &Context<'_>,
         #[graphql(desc = "Only events of these names, at most 100; by default all that are counted.")] names: Option<Vec<String>>,
         #[graphql(desc = "The first day; by default 27 days before the last.")] from: Option<Date>,
-        #[graphql(desc = "The last day, at most 365 behind the first; by default, and at the latest, that of `asOf`.")] to: Option<Date>,
+        #[graphql(desc = "The last day, at most 365 behind the first; by default, and at the latest, that of `asOf`.")]
+        to: Option<Date>,
     ) -> Result<Vec<ActivityOfName>> {
         if names.as_ref().is_some_and(|names| names.len() > MAX_NAMES) {
             return Err(error::bad_input("names", format!("may hold {MAX_NAMES} names")));
@@ -223,17 +227,26 @@ impl CustomerFacts {
         let today = services(ctx)?.value.day(self.as_of);
         let day = |date: Date| date.0.parse::<NaiveDate>().ok();
         let to = to.and_then(day).unwrap_or(today).min(today);
-        let from = from.and_then(day).or_else(|| to.checked_sub_days(Days::new(USUAL_DAYS - 1))).unwrap_or(to);
+        let from = from
+            .and_then(day)
+            .or_else(|| to.checked_sub_days(Days::new(USUAL_DAYS - 1)))
+            .unwrap_or(to);
         if from > to {
             return Err(error::bad_input("from", "must not lie behind the last day"));
         }
         if from.checked_add_days(Days::new(MAX_DAYS)).is_some_and(|end| end <= to) {
-            return Err(error::bad_input("from", format!("may lie {} days before the last day", MAX_DAYS - 1)));
+            return Err(error::bad_input(
+                "from",
+                format!("may lie {} days before the last day", MAX_DAYS - 1),
+            ));
         }
         let asked = |name: &str| names.as_ref().is_none_or(|names| names.iter().any(|asked| asked == name));
         let mut found = Vec::new();
         for (name, days) in self.known.activity.iter().filter(|(name, _)| asked(name)) {
-            let days = days.range(from..=to).map(|(day, count)| ActivityOfDay { day: date(*day), count: *count });
+            let days = days.range(from..=to).map(|(day, count)| ActivityOfDay {
+                day: date(*day),
+                count: *count,
+            });
             let days: Vec<ActivityOfDay> = days.collect();
             if !days.is_empty() {
                 found.push(ActivityOfName {

@@ -11,12 +11,11 @@ use crate::base::{CustomerId, Instant};
 use crate::customer::Customer;
 use crate::value::lifecycle::{self, LOST};
 use crate::value::metric::{Basis, Metric};
-use crate::value::metric_store::{Place, place};
+use crate::value::metric_store::{Place, place, unwritten};
 use crate::value::metrics;
 use async_graphql::{Context, Enum, Json, Object, Result, SimpleObject};
 use entity::metric_change::Model;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 /// What is said of a stage more closely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -37,9 +36,6 @@ pub enum WinBackState {
     /// They did not.
     Failed,
 }
-
-/// What holds of everybody of whom nothing was written: since they are known.
-const CREATED: &str = "created";
 
 /// Where a customer stands in the life cycle.
 pub struct Lifecycle {
@@ -170,22 +166,6 @@ impl From<Model> for MetricChange {
     }
 }
 
-/// What is said of a customer as long as nothing is written; it has a place before everything else.
-fn unwritten(metric: &dyn Metric, customer: &Customer, until: Option<&Model>) -> Option<Model> {
-    Some(Model {
-        customer_id: Uuid::nil(),
-        metric: metric.key().to_owned(),
-        rev: 0,
-        from_at: customer.created_at.micros(),
-        until_at: until.map(|row| row.from_at),
-        value: metric.otherwise()?.to_owned(),
-        detail: json!({}),
-        cause: CREATED.to_owned(),
-        ended: until.map(|row| row.cause.clone()),
-        model_version: None,
-    })
-}
-
 fn named(key: &str) -> Result<&'static dyn Metric> {
     metrics::named(key).ok_or_else(|| {
         let all: Vec<&str> = metrics::ALL.iter().map(|metric| metric.key()).collect();
@@ -204,7 +184,7 @@ async fn held(ctx: &Context<'_>, customer: &Customer, metric: &dyn Metric, at: O
             held.get(metric.key()).cloned()
         }
     };
-    Ok(row.or_else(|| unwritten(metric, customer, None)).map(Into::into))
+    Ok(row.or_else(|| unwritten(metric, customer.created_at, None)).map(Into::into))
 }
 
 /// A metric by its name; `None`: nothing holds.
@@ -235,13 +215,10 @@ pub async fn history(
     let is_beginning = page.after.is_none();
     let asked = MetricHistoryOf(customer.id, metric.key(), page);
     let Slice { mut rows, more } = ask(ctx, asked).await?.unwrap_or_default();
-    let has_begun = rows.first().is_none_or(|row| row.from_at > customer.created_at.micros());
-    if is_beginning && has_begun && let Some(row) = unwritten(metric, customer, rows.first()) {
+    if is_beginning && let Some(row) = unwritten(metric, customer.created_at, rows.first()) {
         rows.insert(0, row);
     }
     let mut slice = Slice::from_one_more(rows, limit);
     slice.more |= more;
-    // Before everything that is written, also before what is older than the customer: that of others who are part of it.
-    let key = |row: &Model| if row.customer_id.is_nil() { (i64::MIN, 0, Uuid::nil()) } else { place(row) };
-    Ok(Connection::new(slice, after.as_deref(), key, Into::into))
+    Ok(Connection::new(slice, after.as_deref(), place, Into::into))
 }

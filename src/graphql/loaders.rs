@@ -445,7 +445,10 @@ impl Loader<MetricsOf> for Questions {
         for row in metric_store::open(self.store.reader(), &asked).await? {
             held.entry(CustomerId(row.customer_id)).or_default().push(row);
         }
-        Ok(held.into_iter().map(|(customer, rows)| (MetricsOf(customer), Arc::new(rows))).collect())
+        Ok(held
+            .into_iter()
+            .map(|(customer, rows)| (MetricsOf(customer), Arc::new(rows)))
+            .collect())
     }
 }
 

@@ -136,7 +136,8 @@ pub async fn publish(services: &Services, actor: &Actor, version: i64) -> Result
             if before == Some(version) {
                 return Ok(None);
             }
-            let detail = json!({"version": version, "before": before, "fittedAt": Instant::from_micros(first.fitted_at).to_string()});
+            let detail =
+                json!({"version": version, "before": before, "fittedAt": Instant::from_micros(first.fitted_at).to_string()});
             let object = format!("value_model:{version}");
             note_deed(tx, ids, now, actor, ("value_model.publish", &object), detail).await?;
             store::publish(tx, version, now).await?;
@@ -214,7 +215,10 @@ async fn two_thirds(services: &Services, as_of: Instant) -> Result<Option<NaiveD
         return Ok(None);
     };
     let today = services.value.day(as_of);
-    let first = services.value.day(first).max(services.value.data_from.unwrap_or(NaiveDate::MIN));
+    let first = services
+        .value
+        .day(first)
+        .max(services.value.data_from.unwrap_or(NaiveDate::MIN));
     let days = u64::try_from((today - first).num_days()).unwrap_or(0);
     Ok((days > 0).then(|| first.checked_add_days(Days::new(days * 2 / 3))).flatten())
 }
@@ -286,7 +290,15 @@ async fn save(services: &Services, job: &Running, found: &Found, looked_at: i64)
                 false => error,
             })?;
             let detail = json!({"version": version, "before": before, "published": publish, "job": job.id().to_string()});
-            note_deed(tx, ids, now, actor, ("value_model.fitted", &format!("value_model:{version}")), detail).await?;
+            note_deed(
+                tx,
+                ids,
+                now,
+                actor,
+                ("value_model.fitted", &format!("value_model:{version}")),
+                detail,
+            )
+            .await?;
             if publish {
                 follow(tx, services, now, actor, before, version).await?;
             } else {

@@ -10,7 +10,8 @@ use crate::base::{CustomerId, Instant};
 use crate::due::Span;
 use crate::identity::store::JOIN_RECORDS;
 use crate::ingest::reserved::{
-    REFERRAL_CONVERTED, RESERVED, REVIEW_SUBMITTED, SUBSCRIPTION_CANCELLED, SUBSCRIPTION_RENEWED, SUBSCRIPTION_STARTED, SURVEY_ANSWERED,
+    REFERRAL_CONVERTED, RESERVED, REVIEW_SUBMITTED, SUBSCRIPTION_CANCELLED, SUBSCRIPTION_RENEWED, SUBSCRIPTION_STARTED,
+    SURVEY_ANSWERED,
 };
 use crate::store::{Rows, StoreError, any_of, ids_value};
 use chrono::NaiveDate;
@@ -234,7 +235,13 @@ pub async fn singles(
     let mut asked: Vec<(CustomerId, &str, NaiveDate)> = Vec::new();
     for (customer, activity) in activity {
         for name in RESERVED {
-            asked.extend(activity.get(name).into_iter().flat_map(BTreeMap::keys).map(|day| (*customer, name, *day)));
+            asked.extend(
+                activity
+                    .get(name)
+                    .into_iter()
+                    .flat_map(BTreeMap::keys)
+                    .map(|day| (*customer, name, *day)),
+            );
         }
     }
     let mut found: HashMap<CustomerId, Vec<Single>> = HashMap::new();
@@ -304,10 +311,7 @@ fn what(name: &str, properties: &Json) -> Option<What> {
 }
 
 /// The next rows behind this one.
-pub async fn rows_after(
-    db: &impl ConnectionTrait,
-    after: Option<&activity::Model>,
-) -> Result<Vec<activity::Model>, StoreError> {
+pub async fn rows_after(db: &impl ConnectionTrait, after: Option<&activity::Model>) -> Result<Vec<activity::Model>, StoreError> {
     let after = after.map(|row| vec![row.customer_id.into(), row.name.as_str().into(), row.day.into()]);
     let key = ["customer_id", "name", "day"];
     crate::store::rows_after(db, "activity", &key, &after.unwrap_or_default(), None).await
@@ -332,16 +336,37 @@ mod tests {
             }
             activity
         };
-        let mut known = of(&[("login", "2026-05-01", 2), ("login", "2026-05-02", 3), ("login", "2026-05-03", 1), ("export", "2026-05-02", 1)]);
+        let mut known = of(&[
+            ("login", "2026-05-01", 2),
+            ("login", "2026-05-02", 3),
+            ("login", "2026-05-03", 1),
+            ("export", "2026-05-02", 1),
+        ]);
         let counted = of(&[("login", "2026-05-02", 4), ("search", "2026-05-03", 1)]);
         let span = Span {
             from: Instant::parse("2026-05-02T09:00:00Z").unwrap(),
             until: Instant::parse("2026-05-03T01:00:00Z").unwrap(),
         };
         let changes = replace((customer, span), &ValueRules::default(), &mut known, &counted);
-        let told: Vec<(&str, i64, i64)> = changes.iter().map(|change| (change.name.as_str(), number(change.day) - number(day("2026-05-01")), change.count)).collect();
+        let told: Vec<(&str, i64, i64)> = changes
+            .iter()
+            .map(|change| {
+                (
+                    change.name.as_str(),
+                    number(change.day) - number(day("2026-05-01")),
+                    change.count,
+                )
+            })
+            .collect();
         assert_eq!(told, [("export", 1, 0), ("login", 2, 0), ("login", 1, 4), ("search", 2, 1)]);
-        assert_eq!(known, of(&[("login", "2026-05-01", 2), ("login", "2026-05-02", 4), ("search", "2026-05-03", 1)]));
+        assert_eq!(
+            known,
+            of(&[
+                ("login", "2026-05-01", 2),
+                ("login", "2026-05-02", 4),
+                ("search", "2026-05-03", 1)
+            ])
+        );
         assert!(replace((customer, span), &ValueRules::default(), &mut known, &counted).is_empty());
     }
 

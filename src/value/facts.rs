@@ -124,7 +124,10 @@ impl PurchaseDays {
                 continue;
             }
             // A part of what a day brought is not what it brought.
-            let net: Option<i128> = of_day.iter().map(|order| Some(i128::from(order.amount? - order.given_back(at)))).sum();
+            let net: Option<i128> = of_day
+                .iter()
+                .map(|order| Some(i128::from(order.amount? - order.given_back(at))))
+                .sum();
             match net {
                 None => {}
                 Some(net) if net > 0 => {
@@ -173,7 +176,10 @@ pub fn gap_days(orders: &[Order]) -> Vec<f64> {
     for order in orders {
         match last {
             Some(before) if before.day == order.day => continue,
-            #[expect(clippy::cast_precision_loss, reason = "microseconds of ten thousand years lose less than one of them")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "microseconds of ten thousand years lose less than one of them"
+            )]
             Some(before) => gaps.push((order.at.micros() - before.at.micros()) as f64 / MICROS_PER_DAY),
             None => {}
         }

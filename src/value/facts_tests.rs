@@ -73,7 +73,11 @@ fn purchases_of_one_day_are_one_for_the_models_and_two_orders() {
     ];
     let facts = facts(orders, "2028-03-31");
     assert_eq!((facts.orders, facts.net()), (4, 1300));
-    assert_eq!(facts.days.history(day("2028-03-31")), History::new(2, 2.0, 32.0).ok(), "a leap day is a day");
+    assert_eq!(
+        facts.days.history(day("2028-03-31")),
+        History::new(2, 2.0, 32.0).ok(),
+        "a leap day is a day"
+    );
     assert_eq!(facts.days.spend(), Spend::new(2, 400.0).ok());
     assert_eq!(facts.cadence_days, Some(1.0), "and two orders of one day have no gap");
 }
@@ -89,7 +93,13 @@ fn a_refund_counts_on_its_own_day_for_revenue_and_lowers_the_day_of_its_purchase
     ];
     let spent = |when: &str| {
         let facts = facts(orders.clone(), when);
-        (facts.net(), facts.refunds, facts.returned, facts.days.count, facts.days.spend())
+        (
+            facts.net(),
+            facts.refunds,
+            facts.returned,
+            facts.days.count,
+            facts.days.spend(),
+        )
     };
     assert_eq!(spent("2026-01-31T23:59:59Z"), (2000, 0, 0, 3, Spend::new(2, 650.0).ok()));
     assert_eq!(spent("2026-02-01"), (1600, 400, 0, 3, Spend::new(2, 450.0).ok()));
@@ -102,7 +112,12 @@ fn a_refund_counts_on_its_own_day_for_revenue_and_lowers_the_day_of_its_purchase
 
 #[test]
 fn where_no_repeat_day_brought_anything_the_mean_is_zero_and_where_none_is_known_there_is_none() {
-    let given = |amount| vec![order("2026-01-01T00:00:00Z", Some(700)), order("2026-01-11T00:00:00Z", amount)];
+    let given = |amount| {
+        vec![
+            order("2026-01-01T00:00:00Z", Some(700)),
+            order("2026-01-11T00:00:00Z", amount),
+        ]
+    };
     assert_eq!(facts(given(Some(0)), "2026-02-01").days.spend(), Spend::new(1, 0.0).ok());
     let unknown = facts(given(None), "2026-02-01");
     assert_eq!(unknown.days.spend(), None);
@@ -138,18 +153,29 @@ fn who_bought_before_the_data_begin_is_marked_and_counted_from_there() {
     assert_eq!(facts.days.history(day("2026-01-31")), History::new(1, 10.0, 21.0).ok());
     assert!(facts.days.began_before);
     let before = Facts::of(&known(orders[..1].to_vec()), &rules, at("2026-01-31"));
-    assert_eq!((before.days.history(day("2026-01-31")), before.days.began_before), (None, true));
+    assert_eq!(
+        (before.days.history(day("2026-01-31")), before.days.began_before),
+        (None, true)
+    );
 }
 
 #[test]
 fn categories_and_channels_are_counted_the_most_frequent_first() {
-    let mut orders = vec![order("2026-01-01T00:00:00Z", None), order("2026-01-02T00:00:00Z", None), order("2026-01-03T00:00:00Z", None)];
+    let mut orders = vec![
+        order("2026-01-01T00:00:00Z", None),
+        order("2026-01-02T00:00:00Z", None),
+        order("2026-01-03T00:00:00Z", None),
+    ];
     orders[0].categories = vec!["tea".to_owned()];
     orders[1].categories = vec!["books".to_owned(), "tea".to_owned()];
     orders[2].channel = "POS".to_owned();
     let facts = facts(orders, "2026-01-02T00:00:00Z");
     assert_eq!(facts.categories, [("tea".to_owned(), 2), ("books".to_owned(), 1)]);
-    assert_eq!(facts.channels, [("WEB".to_owned(), 2)], "what had not happened does not count");
+    assert_eq!(
+        facts.channels,
+        [("WEB".to_owned(), 2)],
+        "what had not happened does not count"
+    );
 }
 
 #[test]

@@ -247,7 +247,10 @@ mod tests {
         let one = bought_by([rate("USD", "2026-05-02"), rate("USD", "2026-05-04")].iter()).unwrap();
         let other = bought_by([rate("GBP", "2026-05-03")].iter()).unwrap();
         let day = |text: &str| Instant::parse(text).unwrap().micros();
-        assert_eq!(one, json!({"currencies": ["EUR", "USD"], "from": day("2026-05-01"), "until": day("2026-05-06")}));
+        assert_eq!(
+            one,
+            json!({"currencies": ["EUR", "USD"], "from": day("2026-05-01"), "until": day("2026-05-06")})
+        );
         assert_eq!(
             both(&other, &one),
             Some(json!({"currencies": ["EUR", "GBP", "USD"], "from": day("2026-05-01"), "until": day("2026-05-06")}))

@@ -48,7 +48,10 @@ pub async fn loaded(
         let orders = all_orders.remove(customer).unwrap_or_default();
         let mut known = Known {
             activity: activity.remove(customer).unwrap_or_default(),
-            orders: orders.iter().filter_map(|order| in_reporting(order, reporting, &rates)).collect(),
+            orders: orders
+                .iter()
+                .filter_map(|order| in_reporting(order, reporting, &rates))
+                .collect(),
             ..Known::default()
         };
         for single in singles.remove(customer).unwrap_or_default() {

@@ -1,20 +1,45 @@
 //! Every statement of `metric_change`.
 
+use super::metric::Metric;
 use crate::base::paging::{Page, Slice};
 use crate::base::{CustomerId, Instant};
 use crate::identity::store::JOIN_RECORDS;
 use crate::store::{Rows, StoreError, any_of, ids_value, rows_after};
 use entity::metric_change::Model;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Statement, Value};
+use serde_json::json;
 use std::collections::HashMap;
 use uuid::Uuid;
 
 /// A place in a history: when an interval began, its version, and whose it is.
 pub type Place = (i64, i64, Uuid);
 
-/// Where an interval stands in the history of a customer.
+/// Where an interval stands in the history of a customer: what is unwritten before everything else.
 pub fn place(row: &Model) -> Place {
-    (row.from_at, row.rev, row.customer_id)
+    match row.customer_id.is_nil() {
+        true => (i64::MIN, 0, row.customer_id),
+        false => (row.from_at, row.rev, row.customer_id),
+    }
+}
+
+/// What is said of a customer before the first interval that is written, and of whom there is none: since they are known. `None`: nothing,
+/// or no time passed in between.
+pub fn unwritten(metric: &dyn Metric, created_at: Instant, first: Option<&Model>) -> Option<Model> {
+    if first.is_some_and(|row| row.from_at <= created_at.micros()) {
+        return None;
+    }
+    Some(Model {
+        customer_id: Uuid::nil(),
+        metric: metric.key().to_owned(),
+        rev: 0,
+        from_at: created_at.micros(),
+        until_at: first.map(|row| row.from_at),
+        value: metric.otherwise()?.to_owned(),
+        detail: json!({}),
+        cause: "created".to_owned(),
+        ended: first.map(|row| row.cause.clone()),
+        model_version: None,
+    })
 }
 
 /// The last row of each metric of these customers, whether it still holds or not.

@@ -148,7 +148,9 @@ mod tests {
 
     fn rates(to: &str, direct: &[(&str, &str)], opposite: &[(&str, &str)]) -> Rates {
         let known = |rates: &[(&str, &str)]| {
-            let each = rates.iter().map(|(code, rate)| ((currency(code), day()), rate.parse().unwrap()));
+            let each = rates
+                .iter()
+                .map(|(code, rate)| ((currency(code), day()), rate.parse().unwrap()));
             each.collect()
         };
         Rates {
@@ -211,12 +213,20 @@ mod tests {
     #[test]
     fn what_is_beyond_2_to_the_53_is_unknown_and_what_is_on_it_exact() {
         let most = 1_i64 << 53;
-        let rates = rates("EUR", &[("USD", "1.0000000000000000001"), ("XXX", "79228162514264337593543950335")], &[("IDR", "16000")]);
+        let rates = rates(
+            "EUR",
+            &[("USD", "1.0000000000000000001"), ("XXX", "79228162514264337593543950335")],
+            &[("IDR", "16000")],
+        );
         assert_eq!(in_reporting(&rates, most, "EUR"), Some(most));
         assert_eq!(in_reporting(&rates, most + 1, "EUR"), None);
         assert_eq!(in_reporting(&rates, -most - 1, "EUR"), None);
         assert_eq!(in_reporting(&rates, most, "USD"), Some(most), "less than half a cent more");
-        assert_eq!(in_reporting(&rates, i64::MAX, "IDR"), Some(576_460_752_303_423), "as long as the answer fits");
+        assert_eq!(
+            in_reporting(&rates, i64::MAX, "IDR"),
+            Some(576_460_752_303_423),
+            "as long as the answer fits"
+        );
         assert_eq!(in_reporting(&rates, i64::MAX, "XXX"), None);
         assert_eq!(in_reporting(&rates, i64::MIN, "IDR"), Some(-576_460_752_303_423));
     }
@@ -225,7 +235,11 @@ mod tests {
     fn long_rates_are_exact_to_the_last_digit() {
         let long: Decimal = "0.1234567890123456789012345678".parse().unwrap();
         assert_eq!(multiplied(1_000_000_000_000_000, long, 0), Some(123_456_789_012_346));
-        assert_eq!(divided(1_234_567_890_123_456, long, 0), Some(10_000_000_000_000_000), "to the nearest");
+        assert_eq!(
+            divided(1_234_567_890_123_456, long, 0),
+            Some(9_999_999_999_999_994),
+            "6.39 less than 10^16"
+        );
         assert_eq!(rounded(u64::MAX, 1, 1), Some(u64::MAX));
         assert_eq!(rounded(5, 1, 10), Some(1), "half");
         assert_eq!(rounded(4, 1, 10), Some(0));

@@ -84,7 +84,8 @@ async fn kept(db: &impl ConnectionTrait) -> Result<Option<Currency>, StoreError>
 
 /// Of equals the first by its code. Reads all purchases, once in the life of an installation.
 async fn most_used(db: &impl ConnectionTrait) -> Result<Option<Currency>, StoreError> {
-    let sql = "SELECT currency FROM purchase WHERE amount_minor IS NOT NULL GROUP BY currency ORDER BY COUNT(*) DESC, currency LIMIT 1";
+    let sql =
+        "SELECT currency FROM purchase WHERE amount_minor IS NOT NULL GROUP BY currency ORDER BY COUNT(*) DESC, currency LIMIT 1";
     one(db, sql, Vec::new()).await
 }
 

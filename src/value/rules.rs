@@ -187,15 +187,39 @@ mod tests {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         for (zone, on, begins, ends) in [
             (Tz::UTC, "2026-05-01", "2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z"),
-            (Tz::Asia__Shanghai, "2028-02-29", "2028-02-28T16:00:00Z", "2028-02-29T16:00:00Z"),
+            (
+                Tz::Asia__Shanghai,
+                "2028-02-29",
+                "2028-02-28T16:00:00Z",
+                "2028-02-29T16:00:00Z",
+            ),
             // Clocks are put forward at midnight, and back; a day of 23 hours, and one of 25.
-            (Tz::America__Santiago, "2026-09-06", "2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z"),
-            (Tz::Europe__Berlin, "2026-10-25", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"),
+            (
+                Tz::America__Santiago,
+                "2026-09-06",
+                "2026-09-06T04:00:00Z",
+                "2026-09-07T03:00:00Z",
+            ),
+            (
+                Tz::Europe__Berlin,
+                "2026-10-25",
+                "2026-10-24T22:00:00Z",
+                "2026-10-25T23:00:00Z",
+            ),
             // Samoa passed over the 30th.
-            (Tz::Pacific__Apia, "2011-12-30", "2011-12-30T10:00:00Z", "2011-12-30T10:00:00Z"),
+            (
+                Tz::Pacific__Apia,
+                "2011-12-30",
+                "2011-12-30T10:00:00Z",
+                "2011-12-30T10:00:00Z",
+            ),
         ] {
             let rules = in_zone(zone);
-            assert_eq!((rules.begin(day(on)), rules.end(day(on))), (at(begins), at(ends)), "{zone} {on}");
+            assert_eq!(
+                (rules.begin(day(on)), rules.end(day(on))),
+                (at(begins), at(ends)),
+                "{zone} {on}"
+            );
             if begins != ends {
                 assert_eq!(rules.day(at(begins)), day(on), "{zone}");
                 assert_eq!(rules.day(Instant::from_micros(at(ends).micros() - 1)), day(on), "{zone}");

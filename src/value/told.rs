@@ -166,13 +166,17 @@ mod tests {
     #[test]
     fn only_what_differs_is_told_and_sums_beyond_64_bits_exactly() {
         let (before, after) = (told(100), told(i128::from(i64::MAX) * 2));
-        let expected = json!({"netRevenueMinor": [{"EUR": "95"}, {"EUR": "18446744073709551609"}], "reportingNetMinor": ["95", null]});
+        let expected =
+            json!({"netRevenueMinor": [{"EUR": "95"}, {"EUR": "18446744073709551609"}], "reportingNetMinor": ["95", null]});
         assert_eq!(Value::Object(differences(&before, &after)), expected);
         assert!(differences(&after, &after).is_empty());
         let first = differences(&Told::default(), &before);
         assert_eq!(first["purchaseCount"], json!([0, 1]));
         assert_eq!(first["firstPurchaseAt"], json!([null, "1970-01-01T00:00:00Z"]));
-        assert_eq!((&first["reportingCurrency"], &first["reportingNetMinor"]), (&json!([null, "EUR"]), &json!([null, "95"])));
+        assert_eq!(
+            (&first["reportingCurrency"], &first["reportingNetMinor"]),
+            (&json!([null, "EUR"]), &json!([null, "95"]))
+        );
     }
 
     #[test]

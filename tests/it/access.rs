@@ -544,9 +544,9 @@ fn literal(ty: &Value, types: &[Value]) -> String {
         ("INPUT_OBJECT", "FeedStart") => "{ fromNow: true }".to_owned(),
         ("INPUT_OBJECT", _) => format!("{{ {} }}", required(&definition.unwrap()["inputFields"], types).join(", ")),
         (_, "Int") => "1".to_owned(),
-        (_, "DateTime") => "\"2026-06-01T00:00:00Z\"".to_owned(),
         (_, "JSON") => "{}".to_owned(),
         (_, "String" | "ID") => "\"x\"".to_owned(),
+        (_, "DateTime") => "\"2026-01-01T00:00:00Z\"".to_owned(),
         other => panic!("no literal of {other:?}"),
     }
 }

@@ -109,7 +109,9 @@ async fn assert_rebuilds(app: &TestApp) {
     let services = &app.server.services;
     let rules = Arc::new(Rules::parse(services.rules.configured()).unwrap());
     let mut found = Vec::new();
-    rebuild::check(&services.store, rules, (services.value.clone(), services.now()), &mut found).await.unwrap();
+    rebuild::check(&services.store, rules, (services.value.clone(), services.now()), &mut found)
+        .await
+        .unwrap();
     assert!(found.is_empty(), "{found:?}");
 }
 

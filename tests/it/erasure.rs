@@ -16,7 +16,14 @@ pub async fn assert_clean(app: &TestApp, when: &str) {
     let services = &app.server.services;
     let rules = Rules::parse(services.rules.configured()).unwrap();
     let mut found = Vec::new();
-    rebuild::check(&services.store, Arc::new(rules), (services.value.clone(), services.now()), &mut found).await.unwrap();
+    rebuild::check(
+        &services.store,
+        Arc::new(rules),
+        (services.value.clone(), services.now()),
+        &mut found,
+    )
+    .await
+    .unwrap();
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert!(found.is_empty(), "{when}:\n{}", found.join("\n"));
 }

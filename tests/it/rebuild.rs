@@ -24,14 +24,19 @@ async fn check(app: &TestApp) -> Vec<Difference> {
     app.run_due_refresh().await;
     let rules = Rules::parse(services.rules.configured()).expect("sound rules");
     let mut found = Vec::new();
-    let counts = rebuild::check(&services.store, Arc::new(rules), (services.value.clone(), services.now()), &mut found)
-        .await
-        .expect("a check");
+    let counts = rebuild::check(
+        &services.store,
+        Arc::new(rules),
+        (services.value.clone(), services.now()),
+        &mut found,
+    )
+    .await
+    .expect("a check");
     assert_eq!(counts.differences, found.len());
     found
 }
 
-async fn assert_clean(app: &TestApp, when: &str) {
+pub async fn assert_clean(app: &TestApp, when: &str) {
     let found: Vec<String> = check(app).await.iter().map(ToString::to_string).collect();
     assert!(found.is_empty(), "{when}:\n{}", found.join("\n"));
 }
@@ -51,7 +56,7 @@ async fn publish(app: &TestApp, over: &Value) {
     services.rules.refresh(&services.store).await.expect("read");
 }
 
-async fn decide(app: &TestApp, decision: Decision) -> Result<Decided, MendError> {
+pub async fn decide(app: &TestApp, decision: Decision) -> Result<Decided, MendError> {
     app.clock.advance(Duration::from_secs(1));
     let doer = Doer {
         actor: Actor::new("test"),
@@ -180,6 +185,8 @@ async fn world(app: &TestApp) {
         ),
         order("ada", "Order Refunded", "o3", json!({"order_id": "7", "total": 2})),
         order("bob", "Order Cancelled", "o4", json!({"order_id": "8"})),
+        order("ada", "Referral Converted", "o5", json!({})),
+        order("bob", "Review Submitted", "o6", json!({"rating": 4})),
     ]))
     .await;
 }
@@ -285,6 +292,9 @@ const SOME_RECORD: &str = "SELECT id FROM record WHERE external_key = 'u:bob'";
 const SOME_PURCHASE: &str = "SELECT record_id, id FROM purchase WHERE order_id = '7'";
 /// Named so, since a tampering looks for `customer_id` under the name `id`.
 const SOME_VALUE: &str = "SELECT customer_value.customer_id FROM customer_value WHERE totals <> '{}'";
+const SOME_STAGE: &str =
+    "SELECT metric_change.customer_id, metric FROM metric_change WHERE until_at IS NULL AND metric = 'lifecycle'";
+const SOME_ACTIVITY: &str = "SELECT activity.customer_id, name, day FROM activity WHERE name = 'Review Submitted'";
 const TAMPERINGS: &[Tampering] = &[
     tampering(
         "record",
@@ -389,6 +399,23 @@ const TAMPERINGS: &[Tampering] = &[
     tampering("customer_value", SOME_VALUE, "first_purchase_at", "9"),
     tampering("customer_value", SOME_VALUE, "last_purchase_at", "9"),
     tampering("customer_value", SOME_VALUE, "totals", "'{}'"),
+    tampering("metric_change", SOME_STAGE, "value", "'MATURE'"),
+    tampering("metric_change", SOME_STAGE, "detail", r#"'{"subStage": "LOST"}'"#),
+    tampering("customer_value", SOME_VALUE, "currency", "'USD'"),
+    tampering("customer_value", SOME_VALUE, "order_count", "9"),
+    tampering("customer_value", SOME_VALUE, "priced_count", "9"),
+    tampering("customer_value", SOME_VALUE, "net_minor", "9"),
+    tampering("customer_value", SOME_VALUE, "back_minor", "9"),
+    tampering("customer_value", SOME_VALUE, "day_count", "9"),
+    tampering("customer_value", SOME_VALUE, "first_day", "9"),
+    tampering("customer_value", SOME_VALUE, "last_day", "9"),
+    tampering("customer_value", SOME_VALUE, "earning_days", "9"),
+    tampering("customer_value", SOME_VALUE, "barren_days", "9"),
+    tampering("customer_value", SOME_VALUE, "spend_minor", "9"),
+    tampering("customer_value", SOME_VALUE, "began_before", "(1 = 1)"),
+    tampering("customer_value", SOME_VALUE, "referral_count", "9"),
+    tampering("customer_value", SOME_VALUE, "review_count", "9"),
+    tampering("activity", SOME_ACTIVITY, "count", "9"),
 ];
 
 /// Changes one row, checks that the check names it, and puts it right.
@@ -425,10 +452,18 @@ async fn tamper(app: &TestApp, tampering: &Tampering) {
     let mut key = Vec::new();
     let mut values: Vec<sea_orm::Value> = Vec::new();
     for (i, name) in names.iter().enumerate() {
-        if *name == "n" {
+        if matches!(*name, "n" | "day") {
             let n: i64 = found.try_get_by_index(i).unwrap();
             key.push(n.to_string());
             values.push(n.into());
+        } else if *name == "metric" {
+            let metric: String = found.try_get_by_index(i).unwrap();
+            key.push(metric.clone());
+            values.push(metric.into());
+        } else if *name == "name" {
+            let name: String = found.try_get_by_index(i).unwrap();
+            key.push(name.clone());
+            values.push(name.into());
         } else {
             let id: Uuid = found.try_get_by_index(i).unwrap();
             key.push(id.to_string());
@@ -488,6 +523,8 @@ on_both! {
             ("purchase_line", "n = 0"),
             ("refund", "amount IS NOT NULL"),
             ("customer_value", "purchase_count > 0"),
+            ("metric_change", "until_at IS NULL AND metric = 'lifecycle'"),
+            ("activity", "name = 'Referral Converted'"),
             ("product", "sku = 'p2'"),
             ("event_definition", "name = 'Product Viewed'"),
             ("trait_definition", "name = 'city'"),

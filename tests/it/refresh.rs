@@ -248,11 +248,13 @@ on_both! {
         assert_eq!((op, occurred_at), (ChangeOp::Created, at("2026-06-01T12:00:00Z")), "when it was told, and not when somebody looked");
         assert!(cause.starts_with("transaction:"), "{cause}");
         assert_eq!(changed, json!({"purchaseCount": [0, 2], "firstPurchaseAt": [null, "2026-05-01T00:00:00Z"],
-            "lastPurchaseAt": [null, "2026-05-01T00:00:00Z"], "netRevenueMinor": [{}, {"EUR": "12000"}], "refundsMinor": [{}, {"EUR": "0"}]}));
+            "lastPurchaseAt": [null, "2026-05-01T00:00:00Z"], "netRevenueMinor": [{}, {"EUR": "12000"}], "refundsMinor": [{}, {"EUR": "0"}],
+            "reportingCurrency": [null, "EUR"], "reportingNetMinor": [null, "12000"], "reportingRefundsMinor": [null, "0"], "purchaseDays": [0, 1]}));
         let refund = json!([{"type": "track", "event": "Order Refunded", "userId": "ada", "messageId": "r", "properties": {"order_id": "1", "total": 30}}]);
         app.batch(&key, refund.clone()).await;
         app.run_due_refresh().await;
-        assert_eq!(told(&app).await[1].2, json!({"netRevenueMinor": [{"EUR": "12000"}, {"EUR": "9000"}], "refundsMinor": [{"EUR": "0"}, {"EUR": "3000"}]}));
+        assert_eq!(told(&app).await[1].2, json!({"netRevenueMinor": [{"EUR": "12000"}, {"EUR": "9000"}], "refundsMinor": [{"EUR": "0"}, {"EUR": "3000"}],
+            "reportingNetMinor": ["12000", "9000"], "reportingRefundsMinor": ["0", "3000"]}));
         app.batch(&key, refund).await;
         assert_eq!(app.count("due").await, 0, "what was told before concerns nobody");
         app.stop().await;
@@ -399,15 +401,16 @@ on_both! {
         let key = app.source("web", "WEB").await;
         let store = app.server.services.store.clone();
         let mut costs = Vec::new();
-        for count in [1, 60] {
+        // The first time the reporting currency is settled.
+        for count in [2, 1, 60] {
             app.batch(&key, json!((0..count).map(|n| order(&format!("u{n}"), &format!("{count}"), 1)).collect::<Vec<_>>())).await;
             let before = store.statement_count();
             assert_eq!(Refresher::new(&app.server.services).run_once(app.clock.now()).await.unwrap(), count);
             costs.push(store.statement_count() - before);
         }
-        // Who is due, two claims; whose they are, the locks, whose they are now, the marks; facts stored and added up, the facts
-        // written; done; the changes and the transaction.
-        assert_eq!(costs, [13, 13]);
+        // Who is due, two claims; whose they are, the locks, whose they are now, the marks; what they did by day, their orders, what those
+        // held; the facts stored, and written; done; the changes and the transaction.
+        assert_eq!(costs[1..], [15, 15]);
         app.stop().await;
     }
 

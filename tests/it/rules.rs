@@ -75,7 +75,14 @@ async fn assert_rebuilds(app: &TestApp) {
     let services = &app.server.services;
     let configured = Arc::new(Rules::parse(services.rules.configured()).unwrap());
     let mut found: Vec<Difference> = Vec::new();
-    rebuild::check(&services.store, configured, (services.value.clone(), services.now()), &mut found).await.unwrap();
+    rebuild::check(
+        &services.store,
+        configured,
+        (services.value.clone(), services.now()),
+        &mut found,
+    )
+    .await
+    .unwrap();
     assert!(found.is_empty(), "{found:#?}");
 }
 

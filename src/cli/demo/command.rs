@@ -9,7 +9,7 @@ use crate::cli::commands::Signals;
 use crate::cli::server::open_store;
 use crate::cli::settings::Settings;
 use crate::identity::RulesDirectory;
-use crate::pipeline::{Services, queue};
+use crate::pipeline::{Services, queue, refresh};
 use clap::Args;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -80,8 +80,11 @@ pub(in crate::cli) async fn run(settings: &Settings, demo: &Demo) -> anyhow::Res
     let store = open_store(settings, Ids::system()).await?;
     let parallel = if store.is_postgres() { settings.ingest.committers } else { 1 };
     let rules = RulesDirectory::new(settings.identity_rules()?)?;
-    let services = Services::open(store, Clock::System, rules, None).await?.valuing(settings.value_rules()?);
+    let services = Services::open(store, Clock::System, rules, None)
+        .await?
+        .valuing(settings.value_rules()?);
     services.rules.refresh(&services.store).await?;
+    refresh::follow_rules(&services).await?;
     let (intake, committers) = queue::start(services.clone(), parallel, 1_000_000);
     let watch = Stopwatch::start();
     let loaded = tokio::select! {

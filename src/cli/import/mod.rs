@@ -19,7 +19,7 @@ use crate::ingest::file::{Encoding, FileKind, FileReader, Mapping, Opening};
 use crate::ingest::store::source_by_key;
 use crate::ingest::{Arrival, Limits};
 use crate::pipeline::import::{Sender, TriedOut};
-use crate::pipeline::{Services, queue};
+use crate::pipeline::{Services, queue, refresh};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use entity::source;
@@ -156,9 +156,14 @@ pub(super) async fn run(settings: &Settings, import: Import) -> anyhow::Result<(
         bail!("the source {:?} is disabled", import.source);
     }
     let rules = RulesDirectory::new(settings.identity_rules()?)?;
-    let services = Services::open(store, Clock::System, rules, None).await?.valuing(settings.value_rules()?);
+    let services = Services::open(store, Clock::System, rules, None)
+        .await?
+        .valuing(settings.value_rules()?);
     // Published rules stand before those of the settings.
     services.rules.refresh(&services.store).await?;
+    if !import.dry_run {
+        refresh::follow_rules(&services).await?;
+    }
     let shop = Shop {
         import: &import,
         settings,

@@ -29,7 +29,9 @@ pub async fn count_all(db: &impl ConnectionTrait) -> Result<i64, StoreError> {
 }
 
 async fn one(db: &impl ConnectionTrait, sql: &str) -> Result<Option<i64>, StoreError> {
-    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+    let row = db
+        .query_one_raw(Statement::from_string(db.get_database_backend(), sql))
+        .await?;
     Ok(row.map_or(Ok(None), |row| row.try_get_by_index(0))?)
 }
 
@@ -38,8 +40,8 @@ async fn one(db: &impl ConnectionTrait, sql: &str) -> Result<Option<i64>, StoreE
 pub struct Bought {
     /// Told of by this source; `None`: by any.
     pub at: Option<SourceId>,
-    /// In one of these currencies; none: in any.
-    pub currencies: Vec<String>,
+    /// In one of these currencies; `None`: in any.
+    pub currencies: Option<Vec<String>>,
     /// Between two instants in microseconds, both included; `None`: at any time.
     pub between: Option<(i64, i64)>,
 }
@@ -56,9 +58,16 @@ pub async fn buyers_among(
         values.push(value);
         format!("${}", values.len())
     };
-    let of_source = bought.at.map(|source| format!("AND r.source_id = {}", value(source.0.into())));
-    let currencies: Vec<String> = bought.currencies.iter().map(|code| value(code.as_str().into())).collect();
-    let in_currencies = (!currencies.is_empty()).then(|| format!("AND p.currency IN ({})", currencies.join(", ")));
+    let of_source = bought
+        .at
+        .map(|source| format!("AND r.source_id = {}", value(source.0.into())));
+    let in_currencies = bought.currencies.as_ref().map(|currencies| {
+        let places: Vec<String> = currencies.iter().map(|code| value(code.as_str().into())).collect();
+        match places.is_empty() {
+            true => "AND 1 = 0".to_owned(),
+            false => format!("AND p.currency IN ({})", places.join(", ")),
+        }
+    });
     let between = bought
         .between
         .map(|(from, until)| format!("AND p.occurred_at BETWEEN {} AND {}", value(from.into()), value(until.into())));

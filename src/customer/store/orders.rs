@@ -163,10 +163,7 @@ async fn tell_refunds(db: &impl ConnectionTrait, by_order: &mut ByOrder) -> Resu
 }
 
 /// What the products of purchases are of.
-async fn categories(
-    db: &impl ConnectionTrait,
-    keys: &[PurchaseKey],
-) -> Result<HashMap<PurchaseKey, Vec<String>>, StoreError> {
+async fn categories(db: &impl ConnectionTrait, keys: &[PurchaseKey]) -> Result<HashMap<PurchaseKey, Vec<String>>, StoreError> {
     let backend = db.get_database_backend();
     let (relation, values) = pairs(backend, keys.iter().map(|key| (key.record.0, key.id.0)));
     let sql = format!(

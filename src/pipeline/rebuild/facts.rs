@@ -62,7 +62,9 @@ impl Checking<'_> {
         let mut last = None;
         loop {
             let page = store::values_after(&self.db, last.as_ref()).await?;
-            let ids = page.iter().map(|row| (CustomerId(row.customer_id), row.customer_id.to_string()));
+            let ids = page
+                .iter()
+                .map(|row| (CustomerId(row.customer_id), row.customer_id.to_string()));
             self.report_nobodys("customer_value", ids, &is_customer).await?;
             last = page.into_iter().next_back();
             if last.is_none() {

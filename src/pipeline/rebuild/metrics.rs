@@ -54,7 +54,10 @@ impl Checking<'_> {
     }
 
     /// Intervals that have not ended of whoever is no customer, and is not due to be found out.
-    pub(super) async fn compare_metrics_of_nobody(&mut self, is_customer: impl Fn(CustomerId) -> bool) -> Result<(), RebuildError> {
+    pub(super) async fn compare_metrics_of_nobody(
+        &mut self,
+        is_customer: impl Fn(CustomerId) -> bool,
+    ) -> Result<(), RebuildError> {
         let mut last = None;
         loop {
             let page = metric_store::changes_after(&self.db, last.as_ref()).await?;

@@ -163,7 +163,11 @@ mod tests {
                 at: at(10),
                 day,
                 amount: Some(500),
-                refunds: vec![Returned { at: at(30), day, amount: 500 }],
+                refunds: vec![Returned {
+                    at: at(30),
+                    day,
+                    amount: 500,
+                }],
                 categories: Vec::new(),
                 channel: "WEB".to_owned(),
             }],
@@ -188,6 +192,10 @@ mod tests {
             .collect();
         assert_eq!((told, caught_up.next), (vec![(10, 1, 0), (20, 1, 1)], Some(at(30))));
         let nothing = catch_up(&telling, &basis, &Told::default(), at(5), at(9)).unwrap();
-        assert_eq!((nothing.changes.len(), nothing.next), (0, Some(at(10))), "nothing one microsecond before");
+        assert_eq!(
+            (nothing.changes.len(), nothing.next),
+            (0, Some(at(10))),
+            "nothing one microsecond before"
+        );
     }
 }

@@ -9,12 +9,12 @@ use crate::base::{CustomerId, Instant};
 use crate::due::Due;
 use crate::feed::{Change, Log};
 use crate::store::StoreError;
+use crate::value::Known;
 use crate::value::metric::{Basis, Metric};
 use crate::value::metric_store as store;
 use crate::value::metrics::{self, Look, Told};
 use crate::value::published::Published;
 use crate::value::rules::ValueRules;
-use crate::value::Known;
 use entity::metric_change::Model;
 use entity::{ChangeOp, Topic};
 use sea_orm::DatabaseTransaction;
@@ -111,11 +111,17 @@ fn follow_one(
         let customer = due.customer;
         StoreError::Corrupt(format!("the metric {} of {customer}: {stuck}", metric.key()))
     })?;
-    let was_absorbed = last.as_ref().is_some_and(|row| row.ended.as_deref().is_some_and(store::is_merge));
-    let (mut rev, mut begun) = last.as_ref().map_or((0, i64::MIN), |row| (row.rev, row.until_at.unwrap_or(row.from_at)));
+    let was_absorbed = last
+        .as_ref()
+        .is_some_and(|row| row.ended.as_deref().is_some_and(store::is_merge));
+    let (mut rev, mut begun) = last
+        .as_ref()
+        .map_or((0, i64::MIN), |row| (row.rev, row.until_at.unwrap_or(row.from_at)));
     let mut open = last.filter(|row| row.until_at.is_none());
     for (at, after) in caught_up.changes {
-        let is_news = look.told_at.is_some_and(|told_at| at == told_at || metrics::happened(basis.known, at));
+        let is_news = look
+            .told_at
+            .is_some_and(|told_at| at == told_at || metrics::happened(basis.known, at));
         let cause = match is_news {
             true if was_absorbed && before.is_none() => because("unmerge", due),
             true => due.cause(),
@@ -131,7 +137,12 @@ fn follow_one(
             row.ended = Some(cause.clone());
             written.end(row);
         }
-        let change = change(metric, (due.customer, due.customer), (before.as_ref(), after.as_ref()), (rev, at));
+        let change = change(
+            metric,
+            (due.customer, due.customer),
+            (before.as_ref(), after.as_ref()),
+            (rev, at),
+        );
         log.note_because(change, cause.clone());
         open = after.clone().or_else(|| otherwise(metric)).map(|told| Model {
             customer_id: due.customer.0,
@@ -180,7 +191,10 @@ fn end_by_merge(mut row: Model, due: &Due, told_of: CustomerId, now: Instant, lo
         let before = stored(metric, Some(&row));
         if before.is_some() {
             let rev = now.micros().max(row.rev + 1);
-            log.note_because(change(metric, (due.customer, told_of), (before.as_ref(), None), (rev, at)), cause.clone());
+            log.note_because(
+                change(metric, (due.customer, told_of), (before.as_ref(), None), (rev, at)),
+                cause.clone(),
+            );
         }
     }
     row.until_at = Some(at.micros());

@@ -4,6 +4,7 @@
 //! settings name: a report of an order or a refund, such an event, records with either that pass to another customer, another trust of a
 //! source, another rate. An erasure takes what is derived along by itself.
 
+use crate::base::money::Currency;
 use crate::base::{CustomerId, Instant, RecordId, SourceId};
 use crate::customer::store::{self as customer_store, Bought};
 use crate::due::{self, Mark, Span};
@@ -81,20 +82,29 @@ enum Wanted {
 }
 
 impl Wanted {
-    fn of(input: &Value) -> Self {
+    /// Who bought in the `reporting` currency asks for no rate.
+    fn of(input: &Value, reporting: Option<&Currency>) -> Self {
         if input["everybody"] == json!(true) {
             return Self::Everybody;
         }
-        let currencies = input["currencies"].as_array().into_iter().flatten();
+        let currencies = input["currencies"].as_array().map(|codes| {
+            let codes = codes.iter().filter_map(Value::as_str);
+            let foreign = codes.filter(|code| reporting.is_none_or(|reporting| reporting.code() != *code));
+            foreign.map(str::to_owned).collect()
+        });
         let instant = |name: &str| input[name].as_i64();
         Self::Buyers(Bought {
             at: id_in(&input["source"]).map(SourceId),
-            currencies: currencies.filter_map(|code| Some(code.as_str()?.to_owned())).collect(),
+            currencies,
             between: instant("from").zip(instant("until")),
         })
     }
 
-    async fn among(&self, tx: &DatabaseTransaction, page: &[CustomerId]) -> Result<BTreeMap<CustomerId, Option<Span>>, StoreError> {
+    async fn among(
+        &self,
+        tx: &DatabaseTransaction,
+        page: &[CustomerId],
+    ) -> Result<BTreeMap<CustomerId, Option<Span>>, StoreError> {
         match self {
             Self::Everybody => Ok(page.iter().map(|customer| (*customer, Some(Span::EVERYTHING))).collect()),
             Self::Buyers(bought) => {
@@ -111,7 +121,8 @@ fn id_in(value: &Value) -> Option<Uuid> {
 
 /// The job's verb: marks whom its input wants, a thousand customers at a time.
 pub async fn mark_buyers(services: Services, job: Running, _: Instant) -> Result<Value, JobError> {
-    let wanted = Wanted::of(job.input());
+    let reporting = services.reporting().await?;
+    let wanted = Wanted::of(job.input(), reporting.currency.as_ref());
     let model = job.input()["model"].as_i64();
     let mut last = job.cursor().and_then(|cursor| id_in(&cursor["last"])).map(CustomerId);
     let mut looked_at = job.cursor().and_then(|cursor| cursor["lookedAt"].as_i64()).unwrap_or(0);

@@ -15,8 +15,8 @@ mod settled;
 mod worth;
 
 pub use marking::{Concerned, JOB_KIND, mark, mark_buyers};
-pub use rules::follow_rules;
 pub use retry::{NotQuarantined, drive_again};
+pub use rules::follow_rules;
 pub use settled::{are_settled, is_settled};
 
 use crate::base::{CustomerId, Instant, RecordId};

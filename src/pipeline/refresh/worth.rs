@@ -78,7 +78,12 @@ async fn follow_activity(
     let mut changes = Vec::new();
     for (customer, span) in told {
         let counted = counted.remove(&customer).unwrap_or_default();
-        changes.extend(activity::replace((customer, span), rules, stored.entry(customer).or_default(), &counted));
+        changes.extend(activity::replace(
+            (customer, span),
+            rules,
+            stored.entry(customer).or_default(),
+            &counted,
+        ));
     }
     activity::write(tx, &changes).await?;
     Ok(stored)

@@ -2,10 +2,12 @@
 
 use super::feed_steps::{Item, Subscriptions};
 use super::fields::{At, Fault};
+use super::stages::{self, StageClaim};
 use super::steps::number;
 use super::story::{Unread, not_yet, only};
 use crate::base::CustomerId;
 use crate::feed::Entry;
+use crate::store::Store;
 use entity::Topic;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -35,6 +37,8 @@ pub enum Claim {
     CaughtUpSeen { reader: String },
     /// The log has the revisions of a customer without gap or repetition.
     RevisionsIncrease { customer: String },
+    /// Where a customer stands in the life cycle.
+    Stage(StageClaim),
 }
 
 /// Reads an entry of `then`: it may claim several things, or be a note for people.
@@ -42,6 +46,14 @@ pub(super) fn read(at: &At<'_>) -> Result<Vec<Check>, Unread> {
     let after = at.get("after")?.map(|after| number(&after)).transpose()?;
     let mut checks = Vec::new();
     for (word, about) in at.members()?.filter(|(word, _)| !["after", "note"].contains(word)) {
+        if let Some(claims) = stages::read_claims(word, &about)? {
+            checks.extend(claims.into_iter().map(|(path, claim)| Check {
+                after,
+                path,
+                claim: Claim::Stage(claim),
+            }));
+            continue;
+        }
         let claim = match word {
             "taken" => {
                 only(&about, word, &["as", "valuesOf", "list", "eachExactlyOnce"])?;
@@ -128,6 +140,7 @@ impl Check {
     pub(super) fn customer(&self) -> Option<&str> {
         match &self.claim {
             Claim::RevisionsIncrease { customer } => Some(customer),
+            Claim::Stage(claim) => Some(&claim.customer),
             Claim::Taken { .. } | Claim::CaughtUpSeen { .. } => None,
         }
     }
@@ -136,8 +149,14 @@ impl Check {
     ///
     /// # Errors
     /// When it cannot be told.
-    pub(super) async fn judge(&self, subscriptions: &Subscriptions, customer: Option<CustomerId>) -> Result<Vec<String>, String> {
+    pub(super) async fn judge(
+        &self,
+        store: &Store,
+        subscriptions: &Subscriptions,
+        customer: Option<CustomerId>,
+    ) -> Result<Vec<String>, String> {
         match &self.claim {
+            Claim::Stage(claim) => claim.judge(store, customer).await,
             Claim::Taken {
                 reader,
                 values_of,
@@ -190,7 +209,7 @@ impl Check {
 }
 
 /// The first place where two lists part.
-fn differs(got: &[Value], wanted: &[Value]) -> Option<String> {
+pub(super) fn differs(got: &[Value], wanted: &[Value]) -> Option<String> {
     let places = got.len().max(wanted.len());
     let place = (0..places).find(|place| got.get(*place) != wanted.get(*place))?;
     let told = |values: &[Value]| values.get(place).map_or("nothing".to_owned(), Value::to_string);

@@ -15,6 +15,7 @@ mod fields;
 mod format;
 mod play;
 mod run;
+mod stages;
 mod steps;
 mod story;
 

@@ -3,6 +3,7 @@
 use super::feed_steps::{self, FeedStep};
 use super::fields::{At, Fault};
 use super::story::{Unread, not_yet, only};
+use crate::base::Instant;
 use serde_json::{Map, Value};
 
 /// A step may be repeated so often.
@@ -34,6 +35,21 @@ pub enum StoryDeed {
         customer: String,
         attributes: Map<String, Value>,
     },
+    /// Somebody did something, now.
+    EventIngest {
+        customer: String,
+        name: String,
+        /// Of the message; of an order, the order's.
+        id: String,
+        properties: Map<String, Value>,
+    },
+    /// Two customers are one.
+    CustomerMerge {
+        survivor: String,
+        absorbed: String,
+    },
+    /// Time passes, and whatever falls due meanwhile is done at its instant.
+    ClockAdvanceTo(Instant),
     Feed(FeedStep),
 }
 
@@ -67,6 +83,27 @@ pub(super) fn read(at: &At<'_>, counts: bool) -> Result<Step, Unread> {
                 attributes: attributes.object()?.clone(),
             }
         }
+        "event.ingest" => {
+            own(&["customer", "event", "eventId", "properties"])?;
+            let properties = at.get("properties")?.map(|properties| properties.object().cloned());
+            StoryDeed::EventIngest {
+                customer: at.required("customer")?.name()?.to_owned(),
+                name: at.required("event")?.name()?.to_owned(),
+                id: at.required("eventId")?.name()?.to_owned(),
+                properties: properties.transpose()?.unwrap_or_default(),
+            }
+        }
+        "customer.merge" => {
+            own(&["survivor", "absorbed"])?;
+            StoryDeed::CustomerMerge {
+                survivor: at.required("survivor")?.name()?.to_owned(),
+                absorbed: at.required("absorbed")?.name()?.to_owned(),
+            }
+        }
+        "clock.advanceTo" => {
+            own(&["to"])?;
+            StoryDeed::ClockAdvanceTo(at.required("to")?.instant()?)
+        }
         other => match feed_steps::read(other, at, &own)? {
             Some(step) => StoryDeed::Feed(step),
             None => return Err(not_yet(&word, other)),
@@ -90,8 +127,14 @@ impl Step {
         match &self.deed {
             StoryDeed::Repeat { step, .. } => step.customers(show),
             StoryDeed::InParallel(steps) => steps.iter().try_for_each(|step| step.customers(show)),
-            StoryDeed::CustomerSet { customer, .. } => show(customer, &format!("{}.customer", self.path)),
-            StoryDeed::Feed(_) => Ok(()),
+            StoryDeed::CustomerSet { customer, .. } | StoryDeed::EventIngest { customer, .. } => {
+                show(customer, &format!("{}.customer", self.path))
+            }
+            StoryDeed::CustomerMerge { survivor, absorbed } => {
+                show(survivor, &format!("{}.survivor", self.path))?;
+                show(absorbed, &format!("{}.absorbed", self.path))
+            }
+            StoryDeed::ClockAdvanceTo(_) | StoryDeed::Feed(_) => Ok(()),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::checks::{self, Check};
 use super::fields::{At, Fault};
+use super::stages::{self, GivenValue};
 use super::steps::{self, Step};
 use crate::base::Instant;
 use crate::ingest::json;
@@ -46,6 +47,8 @@ impl From<Fault> for Unread {
 pub struct Story {
     /// Where the clock stands.
     pub clock: Instant,
+    /// How value is computed, where the story says.
+    pub value: GivenValue,
     /// In place before the first step.
     pub customers: Vec<Given>,
     pub steps: Vec<Step>,
@@ -116,11 +119,16 @@ fn read(whole: &At<'_>) -> Result<Story, Unread> {
         steps.extend(unknown.take(steps::read(&step, false))?);
     }
     let given = whole.required("given")?;
-    unknown.keys(&given, &["clock", "tenant", "customers"], "given.")?;
+    unknown.keys(&given, &["clock", "tenant", "customers", "lifecycleConfig"], "given.")?;
     let clock = given.required("clock")?.instant()?;
+    let mut value = GivenValue::default();
     if let Some(tenant) = given.get("tenant")? {
         unknown.keys(&tenant, &["timeZone"], "given.tenant.")?;
-        tenant.required("timeZone")?.name()?;
+        value.zone = Some(stages::zone(&tenant.required("timeZone")?)?);
+    }
+    if let Some(config) = given.get("lifecycleConfig")? {
+        unknown.keys(&config, &stages::CONFIG, "given.lifecycleConfig.")?;
+        value.lifecycle = Some(stages::read_config(&config)?);
     }
     let customers = match given.get("customers")? {
         Some(listed) => customers(&listed, &mut unknown)?,
@@ -135,6 +143,7 @@ fn read(whole: &At<'_>) -> Result<Story, Unread> {
     }
     let story = Story {
         clock,
+        value,
         customers,
         steps,
         checks,

@@ -127,7 +127,9 @@ impl Sample {
         } else {
             self.add_first_year(orders);
         }
-        let Some(history) = facts.days.history(self.today) else { return };
+        let Some(history) = facts.days.history(self.today) else {
+            return;
+        };
         let fitted_to = !facts.days.began_before;
         if fitted_to {
             self.whole.add(&history);
@@ -159,7 +161,9 @@ impl Sample {
             return;
         }
         let within = orders.iter().take_while(|order| order.at < end);
-        let net: Option<i128> = within.map(|order| Some(i128::from(order.amount? - order.given_back(end)))).sum();
+        let net: Option<i128> = within
+            .map(|order| Some(i128::from(order.amount? - order.given_back(end))))
+            .sum();
         if let Some(net) = net {
             self.everybody.first_years.0 += net as f64;
             self.everybody.first_years.1 += 1;
@@ -188,7 +192,11 @@ impl Sample {
         Found {
             buyers: self.population.len(),
             spending: fit_spending(&self.spends),
-            gap_days: self.gaps.into_iter().filter_map(|(category, gaps)| Some((category, median(gaps)?))).collect(),
+            gap_days: self
+                .gaps
+                .into_iter()
+                .filter_map(|(category, gaps)| Some((category, median(gaps)?)))
+                .collect(),
             economics: Economics::of(&self.everybody, spent, self.terms.as_of),
             rfm: rfm::cuts(self.population.into_iter()),
             buying,

@@ -16,7 +16,9 @@ pub async fn newest(db: &impl ConnectionTrait) -> Result<Option<i64>, StoreError
 }
 
 async fn one(db: &impl ConnectionTrait, sql: &str) -> Result<Option<i64>, StoreError> {
-    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+    let row = db
+        .query_one_raw(Statement::from_string(db.get_database_backend(), sql))
+        .await?;
     Ok(row.map_or(Ok(None), |row| row.try_get_by_index(0))?)
 }
 
@@ -47,7 +49,8 @@ pub async fn insert(tx: &DatabaseTransaction, rows: &[value_model::Model]) -> Re
 pub async fn publish(tx: &DatabaseTransaction, version: i64, now: Instant) -> Result<(), StoreError> {
     let backend = tx.get_database_backend();
     let later = "UPDATE value_model SET published_at = NULL WHERE version > $1 AND published_at IS NOT NULL";
-    tx.execute_raw(Statement::from_sql_and_values(backend, later, [version.into()])).await?;
+    tx.execute_raw(Statement::from_sql_and_values(backend, later, [version.into()]))
+        .await?;
     let own = "UPDATE value_model SET published_at = $2 WHERE version = $1 AND published_at IS NULL";
     let values = [version.into(), now.micros().into()];
     tx.execute_raw(Statement::from_sql_and_values(backend, own, values)).await?;

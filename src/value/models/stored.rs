@@ -49,7 +49,10 @@ pub fn rows(found: &Found, stamp: Stamp) -> Vec<value_model::Model> {
     };
     let mut rows = Vec::new();
     for family in Family::ALL {
-        let fitted = found.buying.as_ref().map(|fits| fits.iter().find(|fitted| fitted.model.family == family));
+        let fitted = found
+            .buying
+            .as_ref()
+            .map(|fits| fits.iter().find(|fitted| fitted.model.family == family));
         let (customers, mut model) = match fitted {
             Ok(Some(fitted)) => (fitted.fit.customers, fit_json(&fitted.fit, fitted.model.parameters(), BUYING)),
             Ok(None) => continue,
@@ -69,7 +72,10 @@ pub fn rows(found: &Found, stamp: Stamp) -> Vec<value_model::Model> {
     };
     model["currency"] = json!(found.currency.as_ref().map(Currency::code));
     rows.push(row(ValueModelKind::GammaGamma, converged, customers, model));
-    let model = found.rfm.as_ref().map_or_else(|| unfit_json("nobody has bought anything"), cuts_json);
+    let model = found
+        .rfm
+        .as_ref()
+        .map_or_else(|| unfit_json("nobody has bought anything"), cuts_json);
     rows.push(row(ValueModelKind::Rfm, found.rfm.is_some(), found.buyers, model));
     let gaps = json!({"gapDays": found.gap_days});
     rows.push(row(ValueModelKind::Gaps, !found.gap_days.is_empty(), found.buyers, gaps));
@@ -80,7 +86,10 @@ pub fn rows(found: &Found, stamp: Stamp) -> Vec<value_model::Model> {
 
 fn named<const N: usize>(names: [&str; N], numbers: [f64; N]) -> Value {
     let pairs = names.iter().zip(numbers);
-    pairs.map(|(name, number)| ((*name).to_owned(), json!(number))).collect::<Map<_, _>>().into()
+    pairs
+        .map(|(name, number)| ((*name).to_owned(), json!(number)))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn unfit_json(reason: &str) -> Value {
@@ -160,9 +169,9 @@ fn cuts_json(cuts: &RfmCuts) -> Value {
 }
 
 fn economics_json(economics: &Economics, currency: Option<&Currency>) -> Value {
-    let winning = economics.winning.iter().map(|row| {
-        json!({"from": row.from.to_string(), "until": row.until.to_string(), "channel": row.channel, "each": row.each})
-    });
+    let winning = economics.winning.iter().map(
+        |row| json!({"from": row.from.to_string(), "until": row.until.to_string(), "channel": row.channel, "each": row.each}),
+    );
     json!({
         "currency": currency.map(Currency::code),
         "firstYear": economics.first_year,
