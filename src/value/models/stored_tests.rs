@@ -140,7 +140,7 @@ fn too_little_to_fit_is_said_in_words_and_nothing_is_computed_with_it() {
         ),
         (
             "one purchase each",
-            vec![one.clone(); 90],
+            vec![one; 90],
             "nobody has bought on a second day",
         ),
         ("everybody today", vec![known(&["2026-06-01"]); 9], "no time has passed"),
