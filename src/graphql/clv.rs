@@ -83,7 +83,7 @@ impl LifetimeValue {
     }
 
     /// The range in which that number lies with 90 %, as far as the parameters of the model are unsure; the purchases themselves vary by
-    /// chance as well. Null where the number is, and where the model has no standard errors.
+    /// chance as well; null where the number is, and where the model has no standard errors.
     async fn expected_purchases_interval(
         &self,
         #[graphql(desc = "How far ahead, from now; at most 50 years.")] within: Duration,

@@ -94,7 +94,7 @@ impl ValueModelNode {
     }
 
     /// Whether the parameters are the maximum and the data determine them all: nothing is predicted with a model that did not converge.
-    /// Null for RFM, GAPS and ECONOMICS.
+    /// It is null for RFM, GAPS and ECONOMICS.
     async fn converged(&self) -> Option<bool> {
         self.row.model["converged"].as_bool()
     }
@@ -295,7 +295,7 @@ pub struct ValueModelFitInput {
 /// The answer to `valueModelFit`.
 #[derive(Default, SimpleObject)]
 pub struct ValueModelFitPayload {
-    /// The job that fits; its result names the version. Null when it was refused.
+    /// The job that fits; its result names the version; null when it was refused.
     job: Option<JobNode>,
     /// The transaction; null when nothing was committed.
     transaction: Option<ID>,

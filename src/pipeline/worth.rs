@@ -80,22 +80,24 @@ pub fn valued(rules: &ValueRules, in_force: &InForce, standing: &Standing, now: 
         subject: standing
             .stored
             .as_ref()
-            .map(|stored| subject(rules, stored, standing, now))
+            .map(|stored| subject(rules, in_force, (stored, standing), now))
             .unwrap_or_default(),
         version: in_force.version.clone(),
         currency: in_force.reporting.currency.clone(),
     }
 }
 
-fn subject(rules: &ValueRules, stored: &Stored, standing: &Standing, now: Instant) -> Subject {
+fn subject(rules: &ValueRules, in_force: &InForce, (stored, standing): (&Stored, &Standing), now: Instant) -> Subject {
     let facts = &stored.told.standing;
+    // Another currency was settled, and nobody has looked at them since.
+    let is_priced = facts.priced > 0 && facts.currency == in_force.reporting.currency;
     let first = stored.told.purchases.first_at.filter(|first| *first <= now);
     let days = first.map_or(0.0, |first| (now.micros() - first.micros()) as f64 / MICROS_A_DAY);
     Subject {
         history: facts.days.history(rules.day(now)),
-        spend: facts.days.spend(),
-        net: facts.net.filter(|_| facts.priced > 0).map(|net| net as f64),
-        known: facts.coverage().unwrap_or(0.0),
+        spend: facts.days.spend().filter(|_| is_priced),
+        net: facts.net.filter(|_| is_priced).map(|net| net as f64),
+        known: facts.coverage().filter(|_| is_priced).unwrap_or(0.0),
         years: days / DAYS_A_YEAR,
         referrals: u64::try_from(facts.referrals).unwrap_or(0),
         first: first.map(|first| (first, standing.channel.clone().unwrap_or_default())),
@@ -126,5 +128,69 @@ impl Valued {
             economics: version.filter(same).map(|version| &version.economics),
         };
         worth(&rules.worth, &models, &self.subject, asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::PurchaseDays;
+    use crate::value::told;
+
+    #[test]
+    fn money_of_another_currency_is_not_taken_for_ours() {
+        let euro = Currency::stored("EUR".to_owned());
+        let day = |text: &str| text.parse().ok();
+        let days = PurchaseDays {
+            count: 2,
+            first: day("2026-01-01"),
+            last: day("2026-01-11"),
+            earning: 1,
+            spend: 500,
+            ..PurchaseDays::default()
+        };
+        let facts = told::Standing {
+            currency: Some(euro.clone()),
+            orders: 2,
+            priced: 2,
+            net: Some(900),
+            days,
+            ..told::Standing::default()
+        };
+        let stored = Stored {
+            told: told::Told {
+                standing: facts,
+                ..told::Told::default()
+            },
+            rev: 1,
+        };
+        let standing = Standing {
+            stored: Some(stored),
+            channel: None,
+        };
+        let now = Instant::parse("2026-01-31T12:00:00Z").unwrap();
+        let rules = Arc::new(ValueRules::default());
+        let subject_in = |currency: Currency| {
+            let in_force = InForce {
+                version: None,
+                reporting: Reporting {
+                    rules: rules.clone(),
+                    currency: Some(currency),
+                },
+            };
+            valued(&rules, &in_force, &standing, now).subject
+        };
+        let ours = subject_in(euro);
+        assert_eq!(
+            (ours.net, ours.known, ours.spend.map(|spend| spend.mean())),
+            (Some(900.0), 1.0, Some(500.0))
+        );
+        let history = ours.history.unwrap();
+        assert_eq!((history.repeats(), history.recency(), history.age()), (1, 10.0, 30.0));
+        let other = subject_in(Currency::stored("USD".to_owned()));
+        assert_eq!(
+            (other.net, other.known, other.spend, other.history),
+            (None, 0.0, None, ours.history)
+        );
     }
 }

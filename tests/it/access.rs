@@ -546,6 +546,7 @@ fn literal(ty: &Value, types: &[Value]) -> String {
         (_, "Int") => "1".to_owned(),
         (_, "JSON") => "{}".to_owned(),
         (_, "String" | "ID") => "\"x\"".to_owned(),
+        (_, "DateTime") => "\"2026-01-01T00:00:00Z\"".to_owned(),
         other => panic!("no literal of {other:?}"),
     }
 }

@@ -31,6 +31,7 @@ mod intake;
 mod jobs;
 mod jobs_cancel;
 mod layers;
+mod lifecycle;
 mod lists;
 mod models;
 mod operations;

@@ -292,6 +292,8 @@ const SOME_RECORD: &str = "SELECT id FROM record WHERE external_key = 'u:bob'";
 const SOME_PURCHASE: &str = "SELECT record_id, id FROM purchase WHERE order_id = '7'";
 /// Named so, since a tampering looks for `customer_id` under the name `id`.
 const SOME_VALUE: &str = "SELECT customer_value.customer_id FROM customer_value WHERE totals <> '{}'";
+const SOME_STAGE: &str =
+    "SELECT metric_change.customer_id, metric FROM metric_change WHERE until_at IS NULL AND metric = 'lifecycle'";
 const SOME_ACTIVITY: &str = "SELECT activity.customer_id, name, day FROM activity WHERE name = 'Review Submitted'";
 const TAMPERINGS: &[Tampering] = &[
     tampering(
@@ -397,6 +399,8 @@ const TAMPERINGS: &[Tampering] = &[
     tampering("customer_value", SOME_VALUE, "first_purchase_at", "9"),
     tampering("customer_value", SOME_VALUE, "last_purchase_at", "9"),
     tampering("customer_value", SOME_VALUE, "totals", "'{}'"),
+    tampering("metric_change", SOME_STAGE, "value", "'MATURE'"),
+    tampering("metric_change", SOME_STAGE, "detail", r#"'{"subStage": "LOST"}'"#),
     tampering("customer_value", SOME_VALUE, "currency", "'USD'"),
     tampering("customer_value", SOME_VALUE, "order_count", "9"),
     tampering("customer_value", SOME_VALUE, "priced_count", "9"),
@@ -452,6 +456,10 @@ async fn tamper(app: &TestApp, tampering: &Tampering) {
             let n: i64 = found.try_get_by_index(i).unwrap();
             key.push(n.to_string());
             values.push(n.into());
+        } else if *name == "metric" {
+            let metric: String = found.try_get_by_index(i).unwrap();
+            key.push(metric.clone());
+            values.push(metric.into());
         } else if *name == "name" {
             let name: String = found.try_get_by_index(i).unwrap();
             key.push(name.clone());
@@ -515,6 +523,7 @@ on_both! {
             ("purchase_line", "n = 0"),
             ("refund", "amount IS NOT NULL"),
             ("customer_value", "purchase_count > 0"),
+            ("metric_change", "until_at IS NULL AND metric = 'lifecycle'"),
             ("activity", "name = 'Referral Converted'"),
             ("product", "sku = 'p2'"),
             ("event_definition", "name = 'Product Viewed'"),

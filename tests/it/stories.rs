@@ -99,6 +99,52 @@ async fn replay_and_tail_have_no_seam_on_postgresql() {
     replay_and_tail(Backend::Postgres).await;
 }
 
+fn of_the_life_cycle() -> Value {
+    let file = format!("{}/tests/data/journeys/lifecycle.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+async fn life_cycle(backend: Backend) {
+    let mut file = of_the_life_cycle();
+    let mut wrong = file["scenarios"][0].clone();
+    wrong["id"] = json!("WRONG");
+    wrong["then"] = json!([
+        {"after": 8, "lifecycle": {"c": {"stage": "DECLINE", "subStage": "LOST"}}},
+        {"lifecycleHistory": {"c": ["POTENTIAL", "GROWTH", "DECLINE"]}}
+    ]);
+    let mut later = file["scenarios"][0].clone();
+    later["id"] = json!("LATER");
+    later["then"][0]["lifecycle"]["c"]["winBack"] = json!("NONE");
+    let mut slip = file["scenarios"][0].clone();
+    slip["id"] = json!("SLIP");
+    slip["given"]["lifecycleConfig"]["defaultGapDays"] = json!("30");
+    file["scenarios"].as_array_mut().unwrap().extend([wrong, later, slip]);
+    let (told, errors, _) = test(backend, "lifecycle", &file, &[]).await;
+    for expected in [
+        "passed  S08-STAGES ",
+        "passed  LOST ",
+        "passed  CONTRACT ",
+        "passed  MERGE ",
+        "        the stage of c is MATURE, expected DECLINE\n        the sub-stage of c is none, expected LOST\n",
+        "        stages of c: item 3 is \"MATURE\", expected \"DECLINE\" (4 items, expected 3)\n",
+        ": LATER: then[0].lifecycle.c.winBack: this version does not know lifecycle.winBack\n",
+        ": SLIP: given.lifecycleConfig.defaultGapDays: must be a number above 0\n",
+        "4 passed, 2 failed, 1 skipped\n",
+    ] {
+        assert!(told.contains(expected), "{expected}\n{told}{errors}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stages_of_the_life_cycle_change_on_the_day_on_sqlite() {
+    life_cycle(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stages_of_the_life_cycle_change_on_the_day_on_postgresql() {
+    life_cycle(Backend::Postgres).await;
+}
+
 async fn wrong_claims(backend: Backend) {
     let file = changed(&[
         ("LIST", &|story| story["then"][0]["taken"]["list"] = json!("102..452")),
@@ -175,8 +221,8 @@ async fn what_this_version_does_not_know_is_skipped_by_name_and_mistakes_are_tol
     let file = changed(&[
         ("GOOD", &|_| {}),
         ("STEP", &|story| {
-            story["when"][0]["step"]["do"] = json!("event.ingest");
-            story["when"][5]["do"] = json!("clock.advanceTo");
+            story["when"][0]["step"]["do"] = json!("segment.preview");
+            story["when"][5]["do"] = json!("journey.publish");
             story["given"]["journeys"] = json!([]);
             story["then"][3] = json!({"sends": []});
         }),
@@ -191,7 +237,7 @@ async fn what_this_version_does_not_know_is_skipped_by_name_and_mistakes_are_tol
     assert_eq!(code, Some(1), "{errors}");
     for expected in [
         "passed  GOOD\n",
-        ": STEP: when[0].step.do: this version does not know event.ingest, nor clock.advanceTo, given.journeys, then.sends\n",
+        ": STEP: when[0].step.do: this version does not know segment.preview, nor journey.publish, given.journeys, then.sends\n",
         ": FIELD: when[5].timeZone: this version does not know customer.set.timeZone\n",
         ": GIVEN: given.customers[0].email: this version does not know given.customers.email\n",
         ": CHECK: then[1].taken.list: this version does not know a list with anyOrder or contains\n",

@@ -35,6 +35,9 @@ const SOURCE: &str = "story";
 /// step of the clock, so that nothing becomes due by it.
 const BREATH: Duration = Duration::from_micros(1);
 
+/// Between what is given and the first step.
+const AFTER_SET_UP: Duration = Duration::from_millis(1);
+
 /// Plays a story on services that stand on an empty store, with a clock moved by hand that stands where the story begins, while the loops
 /// of the change log run. Answers what differs from what must hold, in words.
 ///
@@ -109,6 +112,8 @@ impl Stage<'_> {
             said.map_err(|problem| at(&format!("given.customers[{place}]"), &problem))?;
         }
         self.settle().await.map_err(|problem| at("given", &problem))?;
+        // Arrivals run ahead of a clock that stands: what is given came before the first step.
+        self.services.clock.advance(AFTER_SET_UP);
         let remembered = self.subscriptions.remember_head(BEGINNING).await;
         remembered.map_err(|problem| at("given", &problem))
     }
