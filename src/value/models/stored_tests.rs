@@ -138,11 +138,7 @@ fn too_little_to_fit_is_said_in_words_and_nothing_is_computed_with_it() {
             vec![Known::default()],
             "no model of buying: there is no customer",
         ),
-        (
-            "one purchase each",
-            vec![one; 90],
-            "nobody has bought on a second day",
-        ),
+        ("one purchase each", vec![one; 90], "nobody has bought on a second day"),
         ("everybody today", vec![known(&["2026-06-01"]); 9], "no time has passed"),
         ("all equal", vec![twice; 300], "the model of buying did not converge"),
     ];
