@@ -1,7 +1,7 @@
 //! Models of what customers are worth: fitted to purchases that came through the front door, published, taken back, and asked.
 
 use super::support::app::ADMIN_KEY;
-use super::support::{Backend, TestApp, on_both};
+use super::support::{TestApp, on_both};
 use chrono::{Days, NaiveDate};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -127,110 +127,109 @@ async fn statements(app: &TestApp, query: &str) -> u64 {
     app.server.services.store.statement_count() - before
 }
 
-/// The whole of CDNOW through intake, once: the single steps run on both databases below.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cdnow_through_the_front_door_gives_the_models_and_values_of_the_reference() {
-    let app = TestApp::new(Backend::Sqlite).await;
-    let key = app.source("shop", "WEB").await;
-    send(&app, &key, &cdnow()).await;
-    app.clock.advance(Duration::from_secs(5));
-    app.run_due_refresh().await;
-    let result = fit(&app, "{calibrationEnd: \"2026-02-01\"}").await;
-    assert_eq!(
-        (&result["version"], &result["published"], &result["buyers"]),
-        (&json!(1), &json!(true), &json!(2357))
-    );
-    assert_eq!((&result["chosen"], &result["reasons"]), (&json!("MBG_NBD"), &json!([])));
-    let expected: Value = serde_json::from_str(&file("expected.json")).unwrap();
-    for (kind, name) in [("BG_NBD", "bg_nbd"), ("MBG_NBD", "mbg_nbd"), ("GAMMA_GAMMA", "gamma_gamma")] {
-        let found = model(&app, &format!("(kind: {kind})")).await;
-        let reference = &expected["fits"][name];
+on_both! {
+    async fn cdnow_through_the_front_door_gives_the_models_and_values_of_the_reference(app: TestApp) {
+        let key = app.source("shop", "WEB").await;
+        send(&app, &key, &cdnow()).await;
+        app.clock.advance(Duration::from_secs(5));
+        app.run_due_refresh().await;
+        let result = fit(&app, "{calibrationEnd: \"2026-02-01\"}").await;
         assert_eq!(
-            (&found["converged"], &found["inForce"]),
-            (&json!(true), &json!(true)),
-            "{found}"
+            (&result["version"], &result["published"], &result["buyers"]),
+            (&json!(1), &json!(true), &json!(2357))
         );
-        for (parameter, value) in parameters(&found) {
-            // Days for weeks, cents for dollars.
-            let unit = match parameter.as_str() {
-                "alpha" => 7.0,
-                "v" => 100.0,
-                _ => 1.0,
-            };
-            near(
-                &json!(value),
-                reference["params"][&parameter].as_f64().unwrap() * unit,
-                1e-3,
-                &format!("{parameter} of {name}"),
+        assert_eq!((&result["chosen"], &result["reasons"]), (&json!("MBG_NBD"), &json!([])));
+        let expected: Value = serde_json::from_str(&file("expected.json")).unwrap();
+        for (kind, name) in [("BG_NBD", "bg_nbd"), ("MBG_NBD", "mbg_nbd"), ("GAMMA_GAMMA", "gamma_gamma")] {
+            let found = model(&app, &format!("(kind: {kind})")).await;
+            let reference = &expected["fits"][name];
+            assert_eq!(
+                (&found["converged"], &found["inForce"]),
+                (&json!(true), &json!(true)),
+                "{found}"
             );
-        }
-    }
-    let found = model(&app, "(kind: MBG_NBD)").await;
-    assert_eq!(
-        (&found["chosen"], &found["customers"], &found["distinctHistories"]),
-        (&json!(true), &json!(2357), &json!(1016))
-    );
-    let backtest = &found["backTest"];
-    assert_eq!(
-        (&backtest["calibrationEnd"], &backtest["days"]),
-        (&json!("2026-02-01"), &json!(120.0))
-    );
-    assert_eq!(backtest["model"]["totalActual"], backtest["naiveRate"]["totalActual"]);
-    assert_eq!(backtest["model"]["deciles"].as_array().unwrap().len(), 10);
-    let bias = |of: &str| backtest[of]["biasPercent"].as_f64().unwrap().abs();
-    assert!(bias("model") < bias("naiveRate"), "{backtest}");
-    for reference in expected["per_customer"].as_array().unwrap() {
-        let user = format!("u{}", reference["customer_id"]);
-        let found = clv(&app, &user, "").await;
-        near(
-            &found["probabilityAlive"],
-            reference["palive_mbg"].as_f64().unwrap(),
-            1e-3,
-            &user,
-        );
-        near(&found["soon"], reference["cet39_mbg"].as_f64().unwrap(), 1e-3, &user);
-        let spend: f64 = found["expectedAverageValue"]["decimal"].as_str().unwrap().parse().unwrap();
-        near(&json!(spend), reference["expected_spend"].as_f64().unwrap(), 1e-3, &user);
-        let (low, high) = (
-            found["interval"]["low"].as_f64().unwrap(),
-            found["interval"]["high"].as_f64().unwrap(),
-        );
-        assert!(
-            low < found["soon"].as_f64().unwrap() && found["soon"].as_f64().unwrap() < high,
-            "{found}"
-        );
-        assert_eq!(
-            (&found["basis"], &found["total"]["currency"]),
-            (&json!("BTYD_MODEL"), &json!("USD"))
-        );
-    }
-    // Nobody is left without an answer, under either model.
-    for family in ["MBG_NBD", "BG_NBD"] {
-        if family == "BG_NBD" {
-            assert_eq!(fit(&app, "{family: BG_NBD}").await["chosen"], "BG_NBD");
-        }
-        let (mut after, mut seen) = ("null".to_owned(), 0);
-        loop {
-            let query = format!(
-                "{{ customers(first: 100, after: {after}) {{ nodes {{ clv(horizon: \"P1Y\") {{ total {{ decimal }} historic {{ decimal }} probabilityAlive }} }} pageInfo {{ hasNextPage endCursor }} }} }}"
-            );
-            let page = app.ask(&query).await["customers"].clone();
-            for node in page["nodes"].as_array().unwrap() {
-                let clv = &node["clv"];
-                assert!(
-                    clv["total"].is_object() && clv["historic"].is_object() && clv["probabilityAlive"].is_number(),
-                    "{clv}"
+            for (parameter, value) in parameters(&found) {
+                // Days for weeks, cents for dollars.
+                let unit = match parameter.as_str() {
+                    "alpha" => 7.0,
+                    "v" => 100.0,
+                    _ => 1.0,
+                };
+                near(
+                    &json!(value),
+                    reference["params"][&parameter].as_f64().unwrap() * unit,
+                    1e-3,
+                    &format!("{parameter} of {name}"),
                 );
-                seen += 1;
             }
-            if page["pageInfo"]["hasNextPage"] == json!(false) {
-                break;
-            }
-            after = page["pageInfo"]["endCursor"].to_string();
         }
-        assert_eq!(seen, 2357, "{family}");
+        let found = model(&app, "(kind: MBG_NBD)").await;
+        assert_eq!(
+            (&found["chosen"], &found["customers"], &found["distinctHistories"]),
+            (&json!(true), &json!(2357), &json!(1016))
+        );
+        let backtest = &found["backTest"];
+        assert_eq!(
+            (&backtest["calibrationEnd"], &backtest["days"]),
+            (&json!("2026-02-01"), &json!(120.0))
+        );
+        assert_eq!(backtest["model"]["totalActual"], backtest["naiveRate"]["totalActual"]);
+        assert_eq!(backtest["model"]["deciles"].as_array().unwrap().len(), 10);
+        let bias = |of: &str| backtest[of]["biasPercent"].as_f64().unwrap().abs();
+        assert!(bias("model") < bias("naiveRate"), "{backtest}");
+        for reference in expected["per_customer"].as_array().unwrap() {
+            let user = format!("u{}", reference["customer_id"]);
+            let found = clv(&app, &user, "").await;
+            near(
+                &found["probabilityAlive"],
+                reference["palive_mbg"].as_f64().unwrap(),
+                1e-3,
+                &user,
+            );
+            near(&found["soon"], reference["cet39_mbg"].as_f64().unwrap(), 1e-3, &user);
+            let spend: f64 = found["expectedAverageValue"]["decimal"].as_str().unwrap().parse().unwrap();
+            near(&json!(spend), reference["expected_spend"].as_f64().unwrap(), 1e-3, &user);
+            let (low, high) = (
+                found["interval"]["low"].as_f64().unwrap(),
+                found["interval"]["high"].as_f64().unwrap(),
+            );
+            assert!(
+                low < found["soon"].as_f64().unwrap() && found["soon"].as_f64().unwrap() < high,
+                "{found}"
+            );
+            assert_eq!(
+                (&found["basis"], &found["total"]["currency"]),
+                (&json!("BTYD_MODEL"), &json!("USD"))
+            );
+        }
+        // Nobody is left without an answer, under either model.
+        for family in ["MBG_NBD", "BG_NBD"] {
+            if family == "BG_NBD" {
+                assert_eq!(fit(&app, "{family: BG_NBD}").await["chosen"], "BG_NBD");
+            }
+            let (mut after, mut seen) = ("null".to_owned(), 0);
+            loop {
+                let query = format!(
+                    "{{ customers(first: 100, after: {after}) {{ nodes {{ clv(horizon: \"P1Y\") {{ total {{ decimal }} historic {{ decimal }} probabilityAlive }} }} pageInfo {{ hasNextPage endCursor }} }} }}"
+                );
+                let page = app.ask(&query).await["customers"].clone();
+                for node in page["nodes"].as_array().unwrap() {
+                    let clv = &node["clv"];
+                    assert!(
+                        clv["total"].is_object() && clv["historic"].is_object() && clv["probabilityAlive"].is_number(),
+                        "{clv}"
+                    );
+                    seen += 1;
+                }
+                if page["pageInfo"]["hasNextPage"] == json!(false) {
+                    break;
+                }
+                after = page["pageInfo"]["endCursor"].to_string();
+            }
+            assert_eq!(seen, 2357, "{family}");
+        }
+        app.stop().await;
     }
-    app.stop().await;
 }
 
 /// Purchases of people who differ, so that models converge: `people` of them.

@@ -251,3 +251,7 @@ fn choose(buying: &Result<Vec<FittedBuying>, Unfit>, family: Option<Family>) -> 
     let allowed = fits.filter(|fitted| family.is_none_or(|family| fitted.model.family == family));
     likeliest(allowed).map_or(Chosen::None, |fitted| Chosen::Family(fitted.model.family))
 }
+
+#[cfg(test)]
+#[path = "sample_tests.rs"]
+mod tests;
