@@ -184,11 +184,7 @@ async fn facts_are_exact_in_the_reporting_currency_and_in_days_of_the_zone(backe
     );
     app.clock.advance(Duration::from_secs(11));
     app.run_due_jobs().await;
-    assert_eq!(
-        app.count("due").await,
-        1,
-        "who bought in the reporting currency needs no rate"
-    );
+    assert_eq!(app.marked().await, 1, "who bought in the reporting currency needs no rate");
     app.clock.advance(Duration::from_secs(3));
     app.run_due_refresh().await;
     assert!(app.count("change").await > told);
@@ -265,7 +261,7 @@ on_both! {
         assert_eq!(stored(&app, "SELECT count FROM activity ORDER BY day").await, [2, 1], "two of one day, of either record");
         assert_clean(&app, "a merge").await;
         decide(&app, Decision::Merge { into: CustomerId(ada.0), from: CustomerId(bob.0) }).await.expect("merged");
-        assert_eq!(app.count("due").await, 0, "who did nothing brings nothing");
+        assert_eq!(app.marked().await, 0, "who did nothing brings nothing");
         // An event of the day before is told, and the record parted before somebody comes.
         app.batch(&key, json!([review("eva", "2026-04-30T00:00:00Z", "c")])).await;
         decide(&app, Decision::Split { customer: CustomerId(ada.0), records: vec![eva] }).await.expect("split");
@@ -294,7 +290,7 @@ on_both! {
         assert_eq!(facts(&app, "ada", "facts { orders }").await["facts"]["orders"], json!(0));
         app.clock.advance(Duration::from_micros(1));
         app.run_due_refresh().await;
-        assert_eq!((stored(&app, "SELECT order_count FROM customer_value").await, app.count("due").await), (vec![1], 0));
+        assert_eq!((stored(&app, "SELECT order_count FROM customer_value").await, app.marked().await), (vec![1], 0));
         assert_eq!(facts(&app, "ada", "facts { orders }").await["facts"]["orders"], json!(1));
         let (_, refused) = app.graphql(ADMIN_KEY, json!({"query":
             format!(r#"{{ customer(id: "{}") {{ facts(asOf: "2026-06-02T00:00:00Z") {{ orders }} }} }}"#, id_of(record(&app, "ada")))})).await;

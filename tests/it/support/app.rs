@@ -162,6 +162,11 @@ impl TestApp {
         self.scalar(&format!("SELECT COUNT(*) FROM {table}")).await
     }
 
+    /// Customers of whom something was told that nobody has looked at; those who wait for time alone are left out.
+    pub async fn marked(&self) -> i64 {
+        self.scalar("SELECT COUNT(*) FROM due WHERE marked_at IS NOT NULL").await
+    }
+
     pub async fn scalar(&self, sql: &str) -> i64 {
         let store = &self.server.services.store;
         let row = store
