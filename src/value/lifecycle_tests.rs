@@ -242,8 +242,10 @@ fn odd_customers_have_a_stage_too() {
     huge.orders.iter_mut().for_each(|order| order.amount = Some(i64::MAX));
     assert_eq!(stage(&huge, &rules, "2026-04-01"), "GROWTH", "no tenure of half a year");
     let day = |n: i64| Instant::from_micros(n * DAY_MICROS);
-    let mut many = Known::default();
-    many.orders = (0..3_000).map(|n| order(day(n), Some(1))).collect();
+    let many = Known {
+        orders: (0..3_000).map(|n| order(day(n), Some(1))).collect(),
+        ..Known::default()
+    };
     assert_eq!(judge(&many, &rules, day(2_999)), ("MATURE".to_owned(), Some(day(3_001))));
 }
 

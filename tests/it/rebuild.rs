@@ -456,11 +456,7 @@ async fn tamper(app: &TestApp, tampering: &Tampering) {
             let n: i64 = found.try_get_by_index(i).unwrap();
             key.push(n.to_string());
             values.push(n.into());
-        } else if *name == "metric" {
-            let metric: String = found.try_get_by_index(i).unwrap();
-            key.push(metric.clone());
-            values.push(metric.into());
-        } else if *name == "name" {
+        } else if matches!(*name, "metric" | "name") {
             let name: String = found.try_get_by_index(i).unwrap();
             key.push(name.clone());
             values.push(name.into());
