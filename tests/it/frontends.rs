@@ -460,11 +460,18 @@ async fn of_themselves_visitors_see_what_is_theirs_and_nothing_internal() {
                 .iter()
                 .any(|kind| field["type"].to_string().contains(kind));
             let has = |argument: &str| field["args"].as_array().unwrap().iter().any(|own| own["name"] == argument);
-            let arguments = match (has("first"), has("name"), has("purpose")) {
-                (true, ..) => "(first: 1)",
-                (_, true, _) => "(name: \"x\")",
-                (_, _, true) => "(purpose: \"x\")",
-                _ => "",
+            let needed = [
+                ("first", "1"),
+                ("name", "\"x\""),
+                ("purpose", "\"x\""),
+                ("key", "\"rfm\""),
+                ("metric", "\"rfm\""),
+            ];
+            let given = needed.iter().filter(|(argument, _)| has(argument));
+            let given: Vec<String> = given.map(|(argument, value)| format!("{argument}: {value}")).collect();
+            let arguments = match given.is_empty() {
+                true => String::new(),
+                false => format!("({})", given.join(", ")),
             };
             let selection = if is_object { " { __typename }" } else { "" };
             let query = format!("{{ {} }}", path.replace("FIELD", &format!("{name}{arguments}{selection}")));

@@ -134,9 +134,12 @@ async fn what_a_dead_instance_held_is_taken_over_within_seconds() {
     let left = Instant::now();
     let customers = "SELECT id FROM customer ORDER BY id LIMIT 20";
     let claim = format!(
-        "INSERT INTO due (customer_id, due_at, mark, class, claimed_until, fence, attempts)
-         SELECT c.id, 0, c.id, 1, {0}, 1, 0 FROM ({customers}) AS c",
-        until.micros()
+        "INSERT INTO due (customer_id, due_at, marked_at, mark, class, claimed_until, fence, attempts)
+         SELECT c.id, {1}, {1}, c.id, 1, {0}, 1, 0 FROM ({customers}) AS c
+         ON CONFLICT (customer_id) DO UPDATE SET due_at = excluded.due_at, marked_at = excluded.marked_at, mark = excluded.mark,
+             class = excluded.class, claimed_until = excluded.claimed_until, fence = due.fence + 1",
+        until.micros(),
+        Clock::System.now().micros()
     );
     execute(&db, &claim).await;
     let running = format!(
