@@ -102,7 +102,7 @@ on_both! {
         assert_eq!(counts.repeated, counts.messages - counts.stored);
         assert_eq!(app.count("event").await, i64::try_from(distinct.len()).unwrap());
         assert_eq!(app.count("rejected_item").await, 0);
-        assert_eq!((app.count("spend").await, app.count("exchange_rate").await), (125, 210));
+        assert_eq!((app.count("spend").await, app.count("exchange_rate").await), (125, 1_462));
 
         let placed = placed(&app, company).await;
         let (precision, recall) = score(&placed);
@@ -162,7 +162,7 @@ on_both! {
         assert_eq!(company.plan(), plan);
         let counts = counts.unwrap();
         assert!(counts.repeated >= 1_000 && counts.stored >= 1_000, "{counts:?}");
-        assert_eq!((app.count("spend").await, app.count("exchange_rate").await), (125, 210));
+        assert_eq!((app.count("spend").await, app.count("exchange_rate").await), (125, 1_462));
         let told = company.households().flatten();
         let distinct: HashSet<String> = told.map(|told| told.message["messageId"].to_string()).collect();
         assert_eq!(app.count("event").await, i64::try_from(distinct.len()).unwrap());
@@ -274,7 +274,7 @@ async fn spend_and_rates_of_the_files_are_those_that_are_loaded() {
     let (_, err, is_good) = run(&[&["migrate"], &on[..]].concat());
     assert!(is_good, "{err}");
     run(&[&["source", "add", "--key", "demo-crm", "--channel", "crm"], &on[..]].concat());
-    for (kind, rows) in [("spend", 125), ("rates", 210)] {
+    for (kind, rows) in [("spend", 125), ("rates", 1_462)] {
         let file = out.join(format!("{kind}.csv"));
         let import = ["import", file.to_str().unwrap(), "--source", "demo-crm"];
         let (told, err, is_good) = run(&[&import, &on[..]].concat());

@@ -16,7 +16,6 @@ pub const BOOKS: Channel = Channel::Crm;
 /// Days of two years.
 const SPAN: i64 = 730;
 /// Days from one rate to the next.
-const WEEK: usize = 7;
 /// Ten-thousandths by which a rate lies off the usual one at most.
 const SWING: i64 = 300;
 
@@ -115,11 +114,11 @@ impl Company {
         rows
     }
 
-    /// What a euro was worth in the currencies of the price lists, once a week.
+    /// What a euro was worth in the currencies of the price lists, day by day.
     pub fn rates(&self) -> Vec<Rate> {
         let today = self.now() / DAY;
         let mut rates = Vec::new();
-        for day in (today - SPAN..=today).step_by(WEEK) {
+        for day in today - SPAN..=today {
             let mut chance = Chance::of(self.plan().seed, "rate", day.unsigned_abs());
             for (to, usual) in [("CNY", 78_000), ("USD", 10_900)] {
                 let off = usual * chance.within(-SWING..=SWING) / 10_000;
@@ -166,7 +165,7 @@ mod tests {
     #[test]
     fn a_euro_is_worth_about_what_price_lists_say() {
         let rates = company().rates();
-        assert_eq!(rates.len(), 2 * 105);
+        assert_eq!(rates.len(), 2 * 731);
         for rate in rates {
             let usual = Decimal::new(if rate.to == "CNY" { 78 } else { 109 }, if rate.to == "CNY" { 1 } else { 2 });
             assert!((rate.rate / usual - Decimal::ONE).abs() <= Decimal::new(3, 2), "{rate:?}");
